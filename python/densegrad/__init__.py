@@ -1,0 +1,49 @@
+"""densegrad: dense neural networks trained on the CPU, fast.
+
+>>> import densegrad as dg
+>>> model = dg.Sequential([dg.Dense(16, activation="relu"), dg.Dense(3)], input_size=4)
+>>> model.layers[0].w.shape
+(4, 16)
+"""
+
+from densegrad import activations, data, initializers, losses, metrics, ops, optimizers
+from densegrad._backend import available_backends, backend, use_backend
+from densegrad.errors import DivergenceError
+from densegrad.files import load
+from densegrad.gradcheck import GradientReport, check_gradients
+from densegrad.history import History
+from densegrad.info import isa
+from densegrad.layers import Dense, Layer
+from densegrad.model import Sequential
+from densegrad.optimizers import SGD, Optimizer
+from densegrad.trace import LayerTrace, Trace
+from densegrad.training import Trainer
+from densegrad.version import __version__
+
+__all__ = [
+    "SGD",
+    "Dense",
+    "DivergenceError",
+    "GradientReport",
+    "History",
+    "Layer",
+    "LayerTrace",
+    "Optimizer",
+    "Sequential",
+    "Trace",
+    "Trainer",
+    "__version__",
+    "activations",
+    "available_backends",
+    "backend",
+    "check_gradients",
+    "data",
+    "initializers",
+    "isa",
+    "load",
+    "losses",
+    "metrics",
+    "ops",
+    "optimizers",
+    "use_backend",
+]

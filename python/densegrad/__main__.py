@@ -1,0 +1,5 @@
+"""``python -m densegrad`` is the ``densegrad`` command."""
+
+from densegrad.cli import main
+
+raise SystemExit(main())

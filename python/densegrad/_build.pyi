@@ -1,0 +1,3 @@
+HAS_CORE: bool
+REASON: str
+COMPILER: str

@@ -1,0 +1,246 @@
+"""All validation of what users hand in: who, what was expected, what came.
+
+Checks stand above the seam, so both backends refuse the same input with the same words. A mistake in
+values or shapes raises ``ValueError``, one in types or dtypes ``TypeError``. Converters return C-contiguous
+arrays in the wanted dtype, without a copy where the argument already is one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import operator
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from densegrad._numpy.types import FloatArray, IndexArray
+from densegrad._primitives import PRIMITIVES, Kind, Primitive, names
+
+DTYPES = ("float32", "float64")
+_SUM_TOLERANCE = 1e-4  # how far from 1 the probabilities of a row may add up, float32 soft targets included
+
+
+# ---- names and numbers
+
+
+def choice(who: str, what: str, value: Any, choices: Iterable[str]) -> str:
+    """``value``, if it is one of ``choices``; else an error with the near ones."""
+    choices = list(choices)
+    if not isinstance(value, str):
+        raise TypeError(f"{who}: expected {what} as a name ({', '.join(choices)}), got {_describe(value)}")
+    if value not in choices:
+        near = difflib.get_close_matches(value.lower(), choices, n=3)
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"choose from {', '.join(choices)}"
+        raise ValueError(f"{who}: unknown {what} {value!r}; {hint}")
+    return value
+
+
+def primitive(who: str, kind: Kind, name: Any) -> Primitive:
+    """The row of the table that ``name`` means."""
+    return PRIMITIVES[choice(who, kind, name, names(kind))]
+
+
+def count(who: str, what: str, value: Any, low: int = 1) -> int:
+    """A whole number of at least ``low``."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool | np.bool_):
+        raise TypeError(f"{who}: expected {what} as an integer, got {_describe(value)}")
+    if number < low:
+        raise ValueError(f"{who}: expected {what} >= {low}, got {number}")
+    return number
+
+
+def real(
+    who: str, what: str, value: Any, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False
+) -> float:
+    """A finite number in ``[low, high]``, or in ``(low, high]``."""
+    if isinstance(value, bool | np.bool_ | str) or not hasattr(value, "__float__"):
+        raise TypeError(f"{who}: expected {what} as a number, got {_describe(value)}")
+    try:
+        number = float(value)
+    except TypeError:
+        raise TypeError(f"{who}: expected {what} as a number, got {_describe(value)}") from None
+    inside = low < number <= high if open_low else low <= number <= high
+    if not (math.isfinite(number) and inside):
+        parts = [f"{'>' if open_low else '>='} {low:g}"] if low > -math.inf else []
+        parts += [f"<= {high:g}"] if high < math.inf else []
+        raise ValueError(f"{who}: expected a finite {what} {' and '.join(parts)}".rstrip() + f", got {number:g}")
+    return number
+
+
+def attributes(who: str, row: Primitive, given: Mapping[str, Any]) -> dict[str, float]:
+    """Every attribute of a primitive, the given ones in range, the others at their default."""
+    known = {a.name: a for a in row.attributes}
+    for name in given:
+        if name not in known:
+            raise TypeError(f"{who}: {row.name} has no attribute {name!r}; it takes {', '.join(known) or 'none'}")
+    return {
+        name: real(f"{who}: {row.name}", name, given.get(name, a.default), a.low, a.high)
+        for name, a in known.items()
+    }
+
+
+def dtype(who: str, value: Any) -> str:
+    """``"float32"`` or ``"float64"``."""
+    try:
+        name = np.dtype(value).name
+    except TypeError:
+        name = None
+    if value is None or name not in DTYPES:
+        raise ValueError(f"{who}: expected dtype float32 or float64, got {value!r}")
+    return name
+
+
+# ---- arrays
+
+
+def array(who: str, what: str, value: Any, dtype: str | np.dtype[Any]) -> FloatArray:
+    """Any array-like of numbers as a finite C-contiguous array of ``dtype``."""
+    raw = numeric(who, what, value)
+    result = converted(who, what, raw, dtype)
+    finite(who, what, result, raw)
+    return result
+
+
+def converted(who: str, what: str, value: Any, dtype: str | np.dtype[Any]) -> FloatArray:
+    """Any array-like of numbers as a C-contiguous array of ``dtype``, infinities and NaN included."""
+    with np.errstate(over="ignore"):  # a number too large for dtype becomes infinite
+        return np.require(numeric(who, what, value), dtype, "C")
+
+
+def numeric(who: str, what: str, value: Any) -> np.ndarray[Any, Any]:
+    """Any array-like of numbers as a NumPy array, in its own dtype."""
+    if np.ma.isMaskedArray(value):
+        if masked := int(np.ma.count_masked(value)):
+            raise ValueError(f"{who}: expected {what} without masked values, got {masked} of {value.size} masked")
+        value = value.data
+    if hasattr(value, "toarray") and not isinstance(value, np.ndarray):
+        raise TypeError(
+            f"{who}: expected {what} as a dense array, got {type(value).__name__}; call .toarray()"
+        )
+    try:
+        raw = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{who}: expected {what} as an array of numbers, got {_describe(value)}: {error}") from None
+    if raw.dtype.kind not in "biuf":
+        raise TypeError(f"{who}: expected {what} of real numbers, got dtype {raw.dtype} from {_describe(value)}")
+    return raw
+
+
+def finite(who: str, what: str, values: FloatArray, raw: np.ndarray[Any, Any] | None = None) -> None:
+    """Refuse NaN and infinity, naming the first place."""
+    with np.errstate(all="ignore"):
+        if math.isfinite(values.sum(dtype=values.dtype)):
+            return  # a sum overlooks nothing: NaN and infinity survive in it
+        bad = ~np.isfinite(values)
+    if not bad.any():
+        return
+    place = tuple(int(i) for i in np.argwhere(bad)[0])
+    original = values[place] if raw is None else raw[place]
+    came = f"{original} at {_place(place)}"
+    if np.isfinite(original):
+        came += f", too large for {values.dtype}"
+    raise ValueError(f"{who}: expected finite {what}, got {came}")
+
+
+def features(who: str, x: Any, width: int, dtype: str, *, empty: bool = False) -> FloatArray:
+    """x as (batch, width); a batch of no rows only where ``empty``."""
+    values = array(who, "x", x, dtype)
+    shape = values.shape
+    if len(shape) != 2 or shape[1] != width:
+        hint = ""
+        if shape == (width,):
+            hint = "; for one row write x[None, :]"
+        elif width == 1 and len(shape) == 1:
+            hint = "; for one feature write x[:, None]"
+        raise ValueError(f"{who}: expected x of shape (batch, {width}), got {shape}{hint}")
+    if not empty:
+        some_rows(who, "x", values)
+    return values
+
+
+def some_rows(who: str, what: str, values: np.ndarray[Any, Any]) -> None:
+    """Refuse an empty batch."""
+    if len(values) == 0:
+        raise ValueError(f"{who}: expected {what} with at least 1 row, got 0")
+
+
+def targets(who: str, loss: Primitive, y: Any, rows: int, width: int, dtype: str) -> FloatArray | IndexArray:
+    """y as the loss wants it: (rows, width) numbers, or (rows,) integer labels for ``cross_entropy``."""
+    raw = numeric(who, "y", y)
+    if loss.target == "classes":
+        if width == 1:
+            raise ValueError(
+                f"{who}: {loss.name} expects at least 2 outputs, the model has 1; "
+                "for one output use 'binary_cross_entropy_with_logits'"
+            )
+        if raw.ndim == 1 or raw.shape == (rows, 1):
+            return _labels(who, raw, rows, width)
+    elif width == 1 and raw.ndim == 1:
+        raw = raw[:, None]
+    if raw.shape != (rows, width):
+        also = f" or ({rows},)" if width == 1 or loss.target == "classes" else ""
+        raise ValueError(f"{who}: expected y of shape ({rows}, {width}){also}, got {raw.shape}")
+    values = array(who, "y", raw, dtype)
+    if loss.target != "values":
+        _probabilities(who, values, sums=loss.target == "classes")
+    return values
+
+
+def sample_weight(who: str, weights: Any, rows: int, dtype: str) -> FloatArray | None:
+    """Weights as (rows,) numbers, none negative, not all zero; ``None`` stays ``None``."""
+    if weights is None:
+        return None
+    values = array(who, "sample_weight", weights, dtype)
+    if values.shape != (rows,):
+        raise ValueError(f"{who}: expected sample_weight of shape ({rows},), got {values.shape}")
+    if (values < 0).any():
+        row = int(np.argmax(values < 0))
+        raise ValueError(f"{who}: expected sample_weight >= 0, got {values[row]:g} at row {row}")
+    if not values.any():
+        raise ValueError(f"{who}: expected a sample_weight with a positive sum, got {rows} zeros")
+    return values
+
+
+def _labels(who: str, raw: np.ndarray[Any, Any], rows: int, classes: int) -> IndexArray:
+    if raw.size != rows:
+        raise ValueError(f"{who}: expected y with {rows} labels, as many as x has rows, got {raw.size}")
+    flat = raw.reshape(rows)
+    wrong = ~((flat >= 0) & (flat < classes))  # NaN is wrong as well
+    if raw.dtype.kind == "f":
+        wrong |= flat != np.floor(flat)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(f"{who}: expected labels 0 to {classes - 1}, got {flat[row]} at row {row}")
+    return np.ascontiguousarray(flat, dtype=np.int64)
+
+
+def _probabilities(who: str, y: FloatArray, *, sums: bool) -> None:
+    outside = ~((y >= 0) & (y <= 1)).all(axis=1)
+    if outside.any():
+        row = int(np.argmax(outside))
+        value = y[row][(y[row] < 0) | (y[row] > 1)][0]
+        raise ValueError(f"{who}: expected y between 0 and 1, got {value:g} at row {row}")
+    if sums:
+        totals = y.sum(axis=1)
+        off = np.abs(totals - 1) > _SUM_TOLERANCE
+        if off.any():
+            row = int(np.argmax(off))
+            raise ValueError(f"{who}: expected rows of y that sum to 1, got {totals[row]:g} at row {row}")
+
+
+def _place(index: tuple[int, ...]) -> str:
+    words = ("row", "column")
+    if not index:
+        return "its only element"
+    return ", ".join(f"{words[n] if n < 2 else f'axis {n}'} {i}" for n, i in enumerate(index))
+
+
+def _describe(value: Any) -> str:
+    text = repr(value)
+    return f"{type(value).__name__} {text}" if len(text) <= 40 else type(value).__name__

@@ -1,0 +1,51 @@
+"""What a network takes without conversion: the quick test before a step.
+
+The words for a user are found above the seam; a refusal here only says that they are needed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from densegrad._primitives import PRIMITIVES
+
+if TYPE_CHECKING:
+    from densegrad.plan import Plan
+
+_SUM_TOLERANCE = 1e-4
+
+
+def accept_batch(plan: Plan, x: Any, y: Any, sample_weight: Any) -> None:
+    """Refuse a batch that the plan cannot read as it lies."""
+    if plan.loss is None:
+        raise RuntimeError("Network.step: expected a plan with a loss, got one without")
+    width = plan.widths[plan.loss.prediction]
+    _accept_floats(x, plan.dtype, (None, plan.widths[plan.input]))
+    target = PRIMITIVES[plan.loss.primitive].target
+    if target == "classes" and getattr(y, "ndim", 0) == 1:
+        if type(y) is not np.ndarray or y.dtype != np.int64 or len(y) != len(x) or width < 2:
+            raise TypeError("Network.step: expected y of int64 labels, one for each row")
+        if y.min() < 0 or y.max() >= width:
+            raise ValueError("Network.step: a label is out of range")
+    else:
+        _accept_floats(y, plan.dtype, (len(x), width))
+        if target != "values" and (y.min() < 0 or y.max() > 1):
+            raise ValueError("Network.step: a target is not a probability")
+        if target == "classes" and (width < 2 or (np.abs(y.sum(axis=1) - 1) > _SUM_TOLERANCE).any()):
+            raise ValueError("Network.step: a row of targets does not sum to 1")
+    if sample_weight is not None:
+        _accept_floats(sample_weight, plan.dtype, (len(x),))
+        if sample_weight.min() < 0 or not sample_weight.any():
+            raise ValueError("Network.step: weights are negative or all zero")
+
+
+def _accept_floats(a: Any, dtype: str, shape: tuple[int | None, ...]) -> None:
+    if type(a) is not np.ndarray or a.dtype != dtype or not a.flags.c_contiguous:
+        raise TypeError(f"Network.step: expected a C-contiguous array of {dtype}")
+    if a.ndim != len(shape) or len(a) == 0 or any(n not in (None, m) for n, m in zip(shape, a.shape, strict=True)):
+        raise ValueError(f"Network.step: expected shape {shape}, got {a.shape}")
+    with np.errstate(all="ignore"):
+        if not np.isfinite(a.sum()) and not np.isfinite(a).all():
+            raise ValueError("Network.step: a number is not finite")

@@ -1,0 +1,73 @@
+"""The stateless half of the seam, dispatching by name to the formulas beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from densegrad._numpy import activations, losses, optimizers
+from densegrad._numpy.dense import store
+from densegrad._numpy.types import FloatArray, IndexArray
+
+
+def activation_forward(
+    name: str, z: FloatArray, *, out: FloatArray | None = None, **attributes: float
+) -> FloatArray:
+    """y = f(z)."""
+    return store(getattr(activations, f"{name}_forward")(z, **attributes), out)
+
+
+def activation_backward(
+    name: str,
+    dy: FloatArray,
+    z: FloatArray,
+    y: FloatArray,
+    *,
+    out: FloatArray | None = None,
+    **attributes: float,
+) -> FloatArray:
+    """dz = dy f'(z)."""
+    return store(getattr(activations, f"{name}_backward")(dy, z, y, **attributes), out)
+
+
+def loss(
+    name: str,
+    prediction: FloatArray,
+    target: FloatArray | IndexArray,
+    sample_weight: FloatArray | None = None,
+    *,
+    out: FloatArray | None = None,
+    **attributes: float,
+) -> tuple[float, FloatArray]:
+    """value = sum_i s_i l_i / sum_i s_i over the rows, and its gradient; s_i = 1 without weights."""
+    rows, gradient = getattr(losses, name)(prediction, target, **attributes)
+    if sample_weight is None:
+        value = float(rows.sum(dtype=np.float64)) / len(rows)
+        return value, store(gradient / prediction.dtype.type(len(rows)), out)
+    share = sample_weight.astype(np.float64) / sample_weight.sum(dtype=np.float64)
+    weighted = gradient * share[:, None].astype(prediction.dtype)
+    return float(np.dot(share, rows.astype(np.float64))), store(weighted, out)
+
+
+def optimizer_update(
+    name: str,
+    parameters: FloatArray,
+    gradients: FloatArray,
+    state: FloatArray | None,
+    step: int,
+    lr: float,
+    **attributes: float,
+) -> None:
+    """One update in place; ``step`` counts the updates made before, ``state`` is (rows, parameters)."""
+    getattr(optimizers, name)(parameters, gradients, state, step, lr, **attributes)
+
+
+def sgd_update(parameters: FloatArray, gradients: FloatArray, lr: float) -> None:
+    """w <- w - lr dw, in place."""
+    optimizers.sgd(parameters, gradients, None, 0, lr)
+
+
+def runtime() -> dict[str, Any]:
+    """What ``densegrad info`` prints of this backend."""
+    return {"isa": "numpy", "threads": 1, "openmp": "none"}

@@ -1,0 +1,117 @@
+"""The one table: what densegrad knows of each layer, activation, loss and optimiser.
+
+This is data. ``cpp/base/primitives.def`` mirrors the columns that C++ needs, and a test asserts that the
+two agree. Checks, gradient tests, file formats and documentation derive from it. To add an activation:
+one row here, one row there, one pair of functions in ``_numpy/activations.py``, one pair of kernels in
+``cpp/kernels/activations.inl``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+from types import MappingProxyType
+from typing import Literal
+
+Kind = Literal["layer", "activation", "loss", "optimizer"]
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A number that shapes a primitive, with its default and the closed range it must lie in."""
+
+    name: str
+    default: float
+    low: float = -inf
+    high: float = inf
+
+
+@dataclass(frozen=True)
+class Primitive:
+    """One row: a primitive as every part of the library sees it."""
+
+    name: str
+    kind: Kind
+    formula: str
+    attributes: tuple[Attribute, ...] = ()
+    # Activations: what the backward reads beside dy, and the bound on the forward's error.
+    reads: Literal["", "z", "y", "zy"] = ""
+    ulp: int = 0  # units in the last place, against the exact value
+    onnx: str | None = None
+    by_row: bool = False  # couples the elements of a row, as softmax does
+    init: str = "glorot_uniform"  # what Dense(init="auto") starts a layer with this activation from
+    # Losses: what a target is, and how predictions become probabilities.
+    target: Literal["values", "probabilities", "classes"] = "values"
+    link: str | None = None  # the activation that turns predictions into probabilities
+    fuses: tuple[str, str] | None = None  # (last activation, the loss on its z that equals the pair)
+    # Optimisers: how many numbers of state each parameter has.
+    state: int = 0
+
+
+_ROWS = (
+    Primitive("dense", "layer", "z = x w + b", onnx="Gemm"),
+    Primitive("identity", "activation", "y = z", onnx="Identity"),
+    Primitive("sigmoid", "activation", "y = 1 / (1 + exp(-z))", reads="y", ulp=4, onnx="Sigmoid"),
+    Primitive("tanh", "activation", "y = tanh(z)", reads="y", ulp=4, onnx="Tanh"),
+    Primitive("relu", "activation", "y = max(z, 0)", reads="y", onnx="Relu", init="he_normal"),
+    Primitive(
+        "softmax",
+        "activation",
+        "y_j = exp(z_j) / sum_k exp(z_k)",
+        reads="y",
+        ulp=16,
+        onnx="Softmax",
+        by_row=True,
+    ),
+    Primitive("mse", "loss", "mean over all elements of (p - t)^2"),
+    Primitive("half_squared_error", "loss", "mean over the batch of 1/2 sum_j (p_j - t_j)^2"),
+    Primitive(
+        "binary_cross_entropy",
+        "loss",
+        "mean over all elements of -t log(p) - (1 - t) log(1 - p)",
+        target="probabilities",
+        link="identity",
+        fuses=("sigmoid", "binary_cross_entropy_with_logits"),
+    ),
+    Primitive(
+        "binary_cross_entropy_with_logits",
+        "loss",
+        "mean over all elements of -t log(sigmoid(p)) - (1 - t) log(1 - sigmoid(p))",
+        target="probabilities",
+        link="sigmoid",
+    ),
+    Primitive(
+        "cross_entropy",
+        "loss",
+        "mean over the batch of -sum_j t_j log(softmax(p)_j)",
+        target="classes",
+        link="softmax",
+        fuses=("softmax", "cross_entropy"),
+    ),
+    Primitive("sgd", "optimizer", "w <- w - lr dw"),
+)
+
+PRIMITIVES: Mapping[str, Primitive] = MappingProxyType({row.name: row for row in _ROWS})
+
+
+def names(kind: Kind) -> list[str]:
+    """The names of one kind, in the table's order."""
+    return [row.name for row in _ROWS if row.kind == kind]
+
+
+def shared_columns() -> list[dict[str, object]]:
+    """The columns that ``cpp/base/primitives.def`` mirrors, row by row."""
+    return [
+        {
+            "name": row.name,
+            "kind": row.kind,
+            "reads": row.reads,
+            "ulp": row.ulp,
+            "by_row": row.by_row,
+            "target": row.target if row.kind == "loss" else "",
+            "state": row.state,
+            "attributes": [(a.name, a.default, a.low, a.high) for a in row.attributes],
+        }
+        for row in _ROWS
+    ]

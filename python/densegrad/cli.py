@@ -1,0 +1,42 @@
+"""The command line: ``densegrad demo | info``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from densegrad import _check, info
+from densegrad.version import __version__
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; gives the exit status: 0, 1 for a failure, 2 for a mistyped call."""
+    options = _parser().parse_args(arguments)
+    try:
+        if options.command == "demo":
+            from densegrad.demo import run_demo  # imports nothing heavy unless it is asked for
+
+            run_demo(options.data, _check.count("densegrad demo", "--epochs", options.epochs), options.output)
+        else:
+            for name, value in info.facts().items():
+                print(f"{name + ':':<17} {value}")
+    except (ValueError, ImportError, OSError) as error:
+        print(f"densegrad {options.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\ndensegrad {options.command}: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="densegrad", description="Dense neural networks, fast on the CPU.")
+    parser.add_argument("--version", action="version", version=f"densegrad {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    demo = commands.add_parser("demo", help="train on handwritten digits, draw the learning curve, save the model")
+    demo.add_argument("--data", metavar="DIR", help="a folder with MNIST's four IDX files; default: embedded digits")
+    demo.add_argument("--epochs", type=int, default=20, help="passes over the training images (default %(default)s)")
+    demo.add_argument("--output", metavar="DIR", default=".", help="where picture and model go (default: here)")
+    commands.add_parser("info", help="print version, backend, instruction set, threads and OpenMP runtime")
+    return parser

@@ -1,0 +1,68 @@
+"""Readers of data files."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import struct
+from typing import Any
+
+import numpy as np
+
+_IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+MNIST_FILES = {
+    "x_train": "train-images-idx3-ubyte.gz",
+    "y_train": "train-labels-idx1-ubyte.gz",
+    "x_test": "t10k-images-idx3-ubyte.gz",
+    "y_test": "t10k-labels-idx1-ubyte.gz",
+}
+
+
+def read_idx(path: str | os.PathLike[str]) -> np.ndarray[Any, Any]:
+    """The array in an IDX file, gzipped or not.
+
+    The format: two zero bytes, a type code, the number of axes, each axis' length as a big-endian uint32,
+    then the elements (LeCun, Cortes, Burges: the MNIST database). No more is read than the header claims.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not IDX, or holds fewer or more bytes than its header claims.
+    """
+    name = os.fspath(path)
+    opener = gzip.open if name.endswith(".gz") else open
+    try:
+        with opener(name, "rb") as file:
+            head = file.read(4)
+            if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _IDX_TYPES:
+                raise ValueError(f"read_idx: {name!r} is not an IDX file; it begins with {head.hex(' ') or 'nothing'}")
+            dtype, axes = np.dtype(_IDX_TYPES[head[2]]), head[3]
+            lengths = file.read(4 * axes)
+            if len(lengths) < 4 * axes:
+                raise ValueError(f"read_idx: {name!r} ends inside its header")
+            shape = struct.unpack(f">{axes}I", lengths)
+            data = file.read()  # what is there, not what the header claims
+    except (EOFError, gzip.BadGzipFile) as error:
+        raise ValueError(f"read_idx: {name!r} is not a whole gzip file: {error}") from None
+    expected = math.prod(shape) * dtype.itemsize
+    if len(data) != expected:
+        raise ValueError(f"read_idx: expected {expected} bytes for shape {shape} in {name!r}, got {len(data)}")
+    return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+def read_mnist(folder: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]:
+    """MNIST from its four files: ``x_train``, ``y_train``, ``x_test``, ``y_test``.
+
+    Images come as (rows, 784) float32 between 0 and 1, labels as int64.
+    """
+    missing = [file for file in MNIST_FILES.values() if not os.path.isfile(os.path.join(folder, file))]
+    if missing:
+        raise FileNotFoundError(f"read_mnist: {os.fspath(folder)!r} lacks {', '.join(missing)}")
+    arrays = {name: read_idx(os.path.join(folder, file)) for name, file in MNIST_FILES.items()}
+    for part in ("train", "test"):
+        x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
+        if x.ndim != 3 or y.ndim != 1 or len(x) != len(y):
+            raise ValueError(f"read_mnist: expected images (n, h, w) and labels (n,), got {x.shape} and {y.shape}")
+        arrays[f"x_{part}"] = x.reshape(len(x), -1).astype(np.float32) / 255
+        arrays[f"y_{part}"] = y.astype(np.int64)
+    return arrays

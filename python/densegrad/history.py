@@ -1,0 +1,42 @@
+"""What a run leaves behind: one number an epoch for the loss and each metric."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+
+class History(Mapping[str, list[float]]):
+    """Lists by name, one value an epoch: ``history["loss"]``, ``history["val_accuracy"]``.
+
+    ``loss`` is the mean over the epoch's rows as they were trained on; metrics, and all that begins with
+    ``val_``, are taken at the epoch's end. ``seconds`` is the time of the epoch's training steps.
+    """
+
+    def __init__(self) -> None:
+        self._columns: dict[str, list[float]] = {}
+
+    def append(self, values: Mapping[str, float]) -> None:
+        """Add one epoch."""
+        for name, value in values.items():
+            self._columns.setdefault(name, []).append(value)
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs recorded."""
+        return max(map(len, self._columns.values()), default=0)
+
+    def __getitem__(self, name: str) -> list[float]:
+        try:
+            return self._columns[name]
+        except KeyError:
+            raise KeyError(f"History: no {name!r}; recorded were {', '.join(self._columns) or 'no epochs'}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{name}={values[-1]:.4g}" for name, values in self._columns.items())
+        return f"<History of {self.epochs} epochs: {last}>"

@@ -1,0 +1,330 @@
+"""Models: layers over one flat parameter buffer, lowered to a plan that ``Network`` runs."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from densegrad import _backend, _check, files, plan
+from densegrad._memory import aligned_zeros
+from densegrad._numpy.types import FloatArray
+from densegrad._primitives import PRIMITIVES
+from densegrad.layers import Layer
+from densegrad.losses import resolve
+from densegrad.summary import Summary, summarize
+
+if TYPE_CHECKING:
+    from densegrad.optimizers import Optimizer
+    from densegrad.trace import Trace
+    from densegrad.training import History
+
+
+class BaseModel:
+    """What every model has: parameters, prediction, training, files."""
+
+    def __init__(self, layers: Iterable[Layer], input_size: int | None, dtype: Any, seed: int | None) -> None:
+        who = type(self).__name__
+        self._layers = tuple(layers)
+        if not self._layers:
+            raise ValueError(f"{who}: expected at least 1 layer, got 0")
+        for layer in self._layers:
+            if not isinstance(layer, Layer):
+                raise TypeError(f"{who}: expected layers such as dg.Dense(10), got {layer!r}")
+        if len({id(layer) for layer in self._layers}) < len(self._layers):
+            raise ValueError(f"{who}: expected each layer once, got one twice; give layer.copy() instead")
+        for layer in self._layers:  # all are checked before any is taken
+            layer.check_free(who)
+        self.dtype = _check.dtype(who, dtype)
+        self.seed = None if seed is None else _check.count(who, "seed", seed, low=0)
+        self.generator = np.random.default_rng(self.seed)
+        self.loss: str | None = None
+        self.input_size: int | None = None
+        self._parameters: FloatArray | None = None
+        self._gradients: FloatArray | None = None
+        self._inference: tuple[Any, Any] = (None, None)
+        self._plan_version = 0
+        size = None if input_size is None else _check.count(who, "input_size", input_size)
+        for layer in self._layers:
+            layer.attach(self)
+        if size is not None:
+            self.build(size)
+
+    # ---- parameters
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, first to last."""
+        return self._layers
+
+    @property
+    def parameters(self) -> FloatArray:
+        """All parameters in one flat buffer, layer by layer, w before b; ``layer.w`` and ``.b`` are views."""
+        self.require_built("parameters")
+        assert self._parameters is not None
+        return self._parameters
+
+    @property
+    def gradients(self) -> FloatArray:
+        """The gradients of the last ``backward``, laid out as ``parameters``; ``layer.dw`` and ``.db`` are views."""
+        self.require_built("gradients")
+        if self._gradients is None:
+            self._gradients = aligned_zeros(self.parameters.size, self.dtype)
+            self._bind(self._gradients, prefix="d")
+        return self._gradients
+
+    @property
+    def output_size(self) -> int:
+        """Number of outputs of the last layer."""
+        lowered = self.lower()
+        return lowered.widths[lowered.output]
+
+    def build(self, input_size: int) -> None:
+        """Make and initialise the parameters; done by the constructor or the first batch."""
+        self.input_size = input_size
+        lowered = self.lower()
+        self._parameters = aligned_zeros(lowered.parameter_count, self.dtype)
+        self._bind(self._parameters, prefix="")
+        in_features = input_size
+        for layer in self._layers:
+            for name, value in layer.initial(in_features, self.generator).items():
+                layer.views[name][...] = value
+            in_features = layer.out_features(in_features)
+
+    def lower(self, loss: plan.Loss | None = None, optimizer: plan.Optimizer | None = None) -> plan.Plan:
+        """The plan of this model, as it stands now."""
+        self.require_built("lower")
+        assert self.input_size is not None
+        return plan.lower(self._layers, self.input_size, self.dtype, loss, optimizer)
+
+    def plan_changed(self) -> None:
+        """A layer's configuration has changed: plans made before are out of date."""
+        self._plan_version += 1
+
+    @property
+    def plan_version(self) -> int:
+        """Counts the changes that put plans out of date."""
+        return self._plan_version
+
+    # ---- prediction
+
+    def predict(self, x: Any) -> FloatArray:
+        """The last layer's output.
+
+        Args:
+            x: (batch, input_size); lists, integers, frames and other dtypes are converted to the model's.
+
+        Returns:
+            (batch, outputs) in the model's dtype.
+
+        Raises:
+            ValueError, TypeError: x has another shape, is not numeric or not finite.
+        """
+        x = self._features("predict", x, empty=True)
+        y: FloatArray = self._network().predict(x)
+        return y
+
+    def predict_proba(self, x: Any) -> FloatArray:
+        """Probabilities (batch, outputs): the prediction through the link of the loss trained with.
+
+        Softmax for ``cross_entropy``, sigmoid for ``binary_cross_entropy_with_logits``; an output that
+        already is a softmax or a sigmoid is given as it is.
+        """
+        who = f"{type(self).__name__}.predict_proba"
+        x = self._features("predict_proba", x, empty=True)
+        last = self.lower().nodes[-1].primitive
+        if last in ("softmax", "sigmoid"):
+            return self.predict(x)
+        link = None if self.loss is None else PRIMITIVES[self.loss].link
+        if link is None:
+            trained = "no loss yet" if self.loss is None else f"{self.loss!r}, which has none"
+            raise ValueError(f"{who}: expected a model trained with a loss on probabilities, got {trained}")
+        y: FloatArray = _backend.active().activation_forward(link, self.predict(x))
+        return y
+
+    def forward(self, x: Any) -> FloatArray:
+        """The output for one batch, kept for ``backward``."""
+        x = self._features("forward", x)
+        y: FloatArray = self._network().forward(x)
+        return y
+
+    def backward(self, dy: Any) -> FloatArray:
+        """dx for the batch of the last ``forward``; fills ``gradients``, ``layer.dw`` and ``layer.db``.
+
+        Args:
+            dy: Gradient of a loss that lives elsewhere with respect to the output, (batch, outputs).
+        """
+        who = f"{type(self).__name__}.backward"
+        dy = _check.array(who, "dy", dy, self.dtype)
+        if dy.ndim != 2 or dy.shape[1] != self.output_size:
+            raise ValueError(f"{who}: expected dy of shape (batch, {self.output_size}), got {dy.shape}")
+        dx: FloatArray = self._network().backward(dy, self.gradients)
+        return dx
+
+    # ---- training
+
+    def fit(self, x: Any, y: Any, *, loss: str, optimizer: Optimizer, **options: Any) -> History:
+        """Train on mini-batches; the options and their meaning are those of ``Trainer.fit``."""
+        from densegrad.training import Trainer  # the floor above, which trains models
+
+        return Trainer(self, loss=loss, optimizer=optimizer).fit(x, y, **options)
+
+    def evaluate(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        loss: str | None = None,
+        metrics: Sequence[str] = (),
+        sample_weight: Any = None,
+    ) -> dict[str, float]:
+        """The loss and metrics over all rows.
+
+        Args:
+            x, y: As for ``fit``.
+            loss: Name of the loss; by default the one trained with.
+            metrics: Names such as ``"accuracy"``.
+            sample_weight: (batch,) weights.
+
+        Returns:
+            ``{"loss": ..., metric: ...}``.
+        """
+        from densegrad.evaluation import evaluate
+
+        who = f"{type(self).__name__}.evaluate"
+        if loss is None and self.loss is None:
+            raise ValueError(f"{who}: expected loss=..., because the model has not been trained with one")
+        return evaluate(who, self, x, y, resolve(who, loss or self.loss), metrics, sample_weight)
+
+    def trace(self, x: Any, y: Any, loss: str) -> Trace:
+        """Every quantity of one forward and backward pass: x, z, y, dy, dz, dw, db of each layer."""
+        from densegrad.trace import trace
+
+        return trace(self, x, y, loss)
+
+    def summary(self) -> Summary:
+        """A table of layers, shapes and parameters; prints as text."""
+        return summarize(self)
+
+    # ---- copies and files
+
+    def copy(self, dtype: Any = None) -> Any:
+        """A model of its own with the same layers and numbers, in another dtype where one is given."""
+        other = copy.deepcopy(self) if dtype is None else self._in_dtype(_check.dtype("copy", dtype))
+        return other
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to one safetensors file, atomically; ``dg.load`` reads it back."""
+        files.save(self, path)
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments, as a file keeps them."""
+        return {
+            "class": type(self).__name__,
+            "layers": [{"class": type(layer).__name__, **layer.config()} for layer in self._layers],
+            "input_size": self.input_size,
+            "dtype": self.dtype,
+            "seed": self.seed,
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "layers": [(type(layer), layer.config()) for layer in self._layers],
+            "input_size": self.input_size,
+            "dtype": self.dtype,
+            "seed": self.seed,
+            "loss": self.loss,
+            "generator": copy.deepcopy(self.generator),
+            "parameters": None if self._parameters is None else self._parameters.copy(),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        layers = [cls(**config) for cls, config in state["layers"]]
+        BaseModel.__init__(self, layers, state["input_size"], state["dtype"], state["seed"])
+        self.loss = state["loss"]
+        if state["parameters"] is not None:
+            self.parameters[...] = state["parameters"]
+        self.generator = state["generator"]
+
+    def _in_dtype(self, dtype: str) -> BaseModel:
+        other = object.__new__(type(self))
+        other.__setstate__({**self.__getstate__(), "dtype": dtype})
+        return other
+
+    # ---- inside
+
+    def _bind(self, flat: FloatArray, prefix: str) -> None:
+        for node in self.lower().nodes:
+            for slot in node.slots:
+                view = flat[slot.offset : slot.offset + slot.size].reshape(slot.shape)
+                layer, name = slot.name.rsplit(".", 1)
+                self._layers[int(layer.rsplit(".", 1)[1])].views[prefix + name] = view
+
+    def require_built(self, what: str) -> None:
+        """Refuse what needs parameters before there are any."""
+        if self.input_size is None:
+            raise ValueError(
+                f"{type(self).__name__}.{what}: expected a model that knows its input_size; "
+                "give input_size=... or train it first"
+            )
+
+    def _features(self, method: str, x: Any, *, empty: bool = False) -> FloatArray:
+        self.require_built(method)
+        assert self.input_size is not None
+        return _check.features(f"{type(self).__name__}.{method}", x, self.input_size, self.dtype, empty=empty)
+
+    def _network(self) -> Any:
+        """The network that predicts, made anew when the backend changes."""
+        module = _backend.active()
+        if self._inference[0] is not module:
+            self._inference = (module, module.Network(self.lower(), self.parameters))
+        return self._inference[1]
+
+    def scores(self, x: FloatArray, loss: plan.Loss) -> tuple[plan.Loss, FloatArray]:
+        """The loss as lowered, fused where it absorbs the last activation, and what it reads."""
+        lowered = self.lower(loss)
+        assert lowered.loss is not None
+        if lowered.loss.prediction == lowered.output:
+            return lowered.loss, self._network().predict(x)
+        cut = replace(lowered, output=lowered.loss.prediction)
+        return lowered.loss, _backend.active().Network(cut, self.parameters).predict(x)
+
+
+class Sequential(BaseModel):
+    """A stack of layers, each feeding the next.
+
+    Args:
+        layers: The layers, first to last; a layer belongs to one model.
+        input_size: Features of a row; where it is not given, the first batch of ``fit`` tells.
+        dtype: ``"float32"`` or ``"float64"``, of parameters and arithmetic.
+        seed: Makes initial weights and shuffles repeatable.
+
+    >>> import numpy as np, densegrad as dg
+    >>> x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    >>> y = np.array([0, 1, 1, 0])
+    >>> model = dg.Sequential([dg.Dense(16, activation="tanh"), dg.Dense(2)], input_size=2, seed=0)
+    >>> history = model.fit(x, y, loss="cross_entropy", optimizer=dg.SGD(0.5), epochs=500, batch_size=4)
+    >>> model.predict(x).argmax(axis=1)
+    array([0, 1, 1, 0])
+    """
+
+    def __init__(
+        self,
+        layers: Iterable[Layer],
+        input_size: int | None = None,
+        *,
+        dtype: Any = "float32",
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(layers, input_size, dtype, seed)
+
+    def __repr__(self) -> str:
+        shown = [f"[{', '.join(map(repr, self._layers))}]"]
+        shown += [f"input_size={self.input_size}"] if self.input_size is not None else []
+        shown += [f"dtype={self.dtype!r}"] if self.dtype != "float32" else []
+        shown += [f"seed={self.seed}"] if self.seed is not None else []
+        return f"Sequential({', '.join(shown)})"

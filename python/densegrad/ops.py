@@ -1,0 +1,241 @@
+"""The ops of the core as functions on arrays: forward and backward of each primitive.
+
+Arrays may be anything NumPy can read: the arithmetic is float32 where every one of them is, and float64
+otherwise. Every function takes ``out=`` to write into an array that exists.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from densegrad import _backend, _check
+from densegrad._numpy.types import FloatArray
+
+__all__ = [
+    "activation_backward",
+    "activation_forward",
+    "dense_backward",
+    "dense_forward",
+    "loss",
+    "optimizer_update",
+    "sgd_update",
+]
+
+
+def dense_forward(x: Any, w: Any, b: Any = None, *, out: FloatArray | None = None) -> FloatArray:
+    """z = x w + b.
+
+    Args:
+        x: (batch, in_features).
+        w: (in_features, out_features).
+        b: (out_features,), or ``None``.
+        out: Where z is written, (batch, out_features).
+
+    Returns:
+        z, (batch, out_features).
+
+    >>> from densegrad import ops
+    >>> ops.dense_forward([[1.0, 2.0]], [[1.0, 0.0], [3.0, -1.0]], [0.5, 0.5])
+    array([[ 7.5, -1.5]])
+    """
+    who = "dense_forward"
+    x, w, b = _arrays(who, x=x, w=w, b=b)
+    _shape(who, "x", x, (None, None))
+    _shape(who, "w", w, (x.shape[1], None))
+    if b is not None:
+        _shape(who, "b", b, (w.shape[1],))
+    _out(who, out, (len(x), w.shape[1]), x.dtype)
+    z: FloatArray = _backend.active().dense_forward(x, w, b, out=out)
+    return z
+
+
+def dense_backward(
+    dz: Any, x: Any, w: Any, *, out: tuple[FloatArray, FloatArray, FloatArray] | None = None
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """dx = dz w^T, dw = x^T dz, db = sum of dz over the batch.
+
+    Args:
+        dz: (batch, out_features).
+        x: (batch, in_features), as given to ``dense_forward``.
+        w: (in_features, out_features).
+        out: Where dx, dw and db are written.
+
+    Returns:
+        dx (batch, in_features), dw (in_features, out_features), db (out_features,).
+    """
+    who = "dense_backward"
+    dz, x, w = _arrays(who, dz=dz, x=x, w=w)
+    _shape(who, "x", x, (None, None))
+    _shape(who, "w", w, (x.shape[1], None))
+    _shape(who, "dz", dz, (len(x), w.shape[1]))
+    if out is not None:
+        for part, shape in zip(out, (x.shape, w.shape, w.shape[1:]), strict=True):
+            _out(who, part, shape, x.dtype)
+    result: tuple[FloatArray, FloatArray, FloatArray] = _backend.active().dense_backward(dz, x, w, out=out)
+    return result
+
+
+def activation_forward(name: str, z: Any, *, out: FloatArray | None = None, **attributes: float) -> FloatArray:
+    """y = f(z); softmax works on the last axis.
+
+    Args:
+        name: Name of the activation, such as ``"relu"``.
+        z: An array of any shape with at least one axis.
+        out: Where y is written, of z's shape.
+
+    >>> from densegrad import ops
+    >>> ops.activation_forward("softmax", [2.0, 3.0, 4.0]).round(4)
+    array([0.09  , 0.2447, 0.6652])
+    """
+    who = "activation_forward"
+    row = _check.primitive(who, "activation", name)
+    (z,) = _arrays(who, allow_infinite=True, z=z)
+    _axes(who, "z", z)
+    _out(who, out, z.shape, z.dtype)
+    y: FloatArray = _backend.active().activation_forward(
+        row.name, z, out=out, **_check.attributes(who, row, attributes)
+    )
+    return y
+
+
+def activation_backward(
+    name: str, dy: Any, z: Any, y: Any, *, out: FloatArray | None = None, **attributes: float
+) -> FloatArray:
+    """dz = dy f'(z).
+
+    Args:
+        name: Name of the activation.
+        dy: Gradient with respect to y.
+        z, y: As ``activation_forward`` took and gave them.
+        out: Where dz is written; may be dy.
+    """
+    who = "activation_backward"
+    row = _check.primitive(who, "activation", name)
+    dy, z, y = _arrays(who, allow_infinite=True, dy=dy, z=z, y=y)
+    _axes(who, "z", z)
+    _shape(who, "dy", dy, z.shape)
+    _shape(who, "y", y, z.shape)
+    _out(who, out, z.shape, z.dtype)
+    dz: FloatArray = _backend.active().activation_backward(
+        row.name, dy, z, y, out=out, **_check.attributes(who, row, attributes)
+    )
+    return dz
+
+
+def loss(
+    name: str,
+    prediction: Any,
+    target: Any,
+    sample_weight: Any = None,
+    *,
+    out: FloatArray | None = None,
+    **attributes: float,
+) -> tuple[float, FloatArray]:
+    """The mean loss over the batch, and its gradient with respect to the prediction.
+
+    Args:
+        name: Name of the loss, such as ``"cross_entropy"``.
+        prediction: (batch, outputs).
+        target: Of the prediction's shape, or (batch,) integer labels for ``cross_entropy``.
+        sample_weight: (batch,) weights s; the mean is sum(s l) / sum(s).
+        out: Where the gradient is written.
+
+    >>> from densegrad import ops
+    >>> value, gradient = ops.loss("cross_entropy", [[2.0, 3.0, 4.0]], [1])
+    >>> gradient.round(4)
+    array([[ 0.09  , -0.7553,  0.6652]])
+    """
+    who = "loss"
+    row = _check.primitive(who, "loss", name)
+    (p,) = _arrays(who, allow_infinite=True, prediction=prediction)
+    _shape(who, "prediction", p, (None, None))
+    _check.some_rows(who, "prediction", p)
+    t = _check.targets(who, row, target, len(p), p.shape[1], p.dtype.name)
+    s = _check.sample_weight(who, sample_weight, len(p), p.dtype.name)
+    _out(who, out, p.shape, p.dtype)
+    result: tuple[float, FloatArray] = _backend.active().loss(
+        row.name, p, t, s, out=out, **_check.attributes(who, row, attributes)
+    )
+    return result
+
+
+def optimizer_update(
+    name: str,
+    parameters: FloatArray,
+    gradients: FloatArray,
+    state: FloatArray | None,
+    step: int,
+    lr: float,
+    **attributes: float,
+) -> None:
+    """One update of ``parameters`` and ``state``, in place.
+
+    Args:
+        name: Name of the optimiser's rule, such as ``"sgd"``.
+        parameters, gradients: Flat arrays of one size.
+        state: (rows, size), zeros before the first step; ``None`` for a rule without state.
+        step: Updates made before.
+        lr: Learning rate.
+    """
+    who = "optimizer_update"
+    row = _check.primitive(who, "optimizer", name)
+    _in_place(who, "parameters", parameters)
+    (gradients,) = _arrays(who, allow_infinite=True, gradients=gradients)
+    _shape(who, "gradients", gradients, parameters.shape)
+    if gradients.dtype != parameters.dtype:
+        gradients = gradients.astype(parameters.dtype)
+    if row.state:
+        if state is None:
+            raise TypeError(f"{who}: {name} expects a state of shape ({row.state}, {parameters.size}), got None")
+        _in_place(who, "state", state)
+        _shape(who, "state", state, (row.state, parameters.size))
+    _backend.active().optimizer_update(
+        row.name,
+        parameters,
+        gradients,
+        state if row.state else None,
+        _check.count(who, "step", step, low=0),
+        _check.real(who, "lr", lr, 0.0),
+        **_check.attributes(who, row, attributes),
+    )
+
+
+def sgd_update(parameters: FloatArray, gradients: FloatArray, lr: float) -> None:
+    """w <- w - lr dw, in place."""
+    optimizer_update("sgd", parameters, gradients, None, 0, lr)
+
+
+def _arrays(who: str, *, allow_infinite: bool = False, **values: Any) -> list[Any]:
+    """All arguments in one dtype: float32 where every array is float32, else float64."""
+    raw = {what: _check.numeric(who, what, value) for what, value in values.items() if value is not None}
+    dtype = "float32" if all(a.dtype == np.float32 for a in raw.values()) else "float64"
+    convert = _check.converted if allow_infinite else _check.array
+    return [None if value is None else convert(who, what, raw[what], dtype) for what, value in values.items()]
+
+
+def _shape(who: str, what: str, a: FloatArray, expected: tuple[int | None, ...]) -> None:
+    if len(a.shape) != len(expected) or any(n not in (None, m) for n, m in zip(expected, a.shape, strict=True)):
+        shown = ", ".join("any" if n is None else str(n) for n in expected)
+        raise ValueError(f"{who}: expected {what} of shape ({shown}{',' if len(expected) == 1 else ''}), got {a.shape}")
+
+
+def _axes(who: str, what: str, a: FloatArray) -> None:
+    if a.ndim == 0 or a.shape[-1] == 0:
+        raise ValueError(f"{who}: expected {what} with at least one axis, none of it empty, got shape {a.shape}")
+
+
+def _in_place(who: str, what: str, a: Any) -> None:
+    if not isinstance(a, np.ndarray) or a.dtype.name not in _check.DTYPES or not a.dtype.isnative:
+        raise TypeError(f"{who}: expected {what} as a float32 or float64 array to update in place, got {type(a)}")
+    if not (a.flags.c_contiguous and a.flags.writeable):
+        raise ValueError(f"{who}: expected {what} contiguous and writeable, to update it in place")
+
+
+def _out(who: str, out: FloatArray | None, shape: tuple[int, ...], dtype: Any) -> None:
+    if out is None:
+        return
+    _in_place(who, "out", out)
+    if out.shape != shape or out.dtype != dtype:
+        raise ValueError(f"{who}: expected out of shape {shape} and dtype {dtype}, got {out.shape} and {out.dtype}")

@@ -1,0 +1,82 @@
+"""Optimisers: the rule of one update, and the state it carries from step to step.
+
+An optimiser object belongs to the parameters it has begun to train: given to ``fit`` again it goes on,
+state included; a new object starts afresh.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from densegrad import _check, plan
+from densegrad._numpy.types import FloatArray
+from densegrad._primitives import PRIMITIVES
+
+
+class Optimizer:
+    """The base of all optimisers.
+
+    Attributes:
+        lr: Learning rate; may be set between steps.
+        steps: Updates made so far.
+        state: (rows, parameters) numbers carried between steps, or ``None`` where the rule needs none.
+    """
+
+    primitive: ClassVar[str]
+
+    def __init__(self, lr: float) -> None:
+        self.lr = lr
+        self.steps = 0
+        self.state: FloatArray | None = None
+        self._size: int | None = None
+
+    @property
+    def lr(self) -> float:
+        """Learning rate, above 0."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self._lr = _check.real(type(self).__name__, "lr", value, 0.0, open_low=True)
+
+    @property
+    def attributes(self) -> dict[str, float]:
+        """The hyperparameters of the update beside the learning rate."""
+        return {a.name: getattr(self, a.name) for a in PRIMITIVES[self.primitive].attributes}
+
+    def bind(self, parameters: FloatArray) -> plan.Optimizer:
+        """Make the state for a parameter buffer at the first call; refuse a buffer of another size."""
+        if self._size is None:
+            rows = PRIMITIVES[self.primitive].state
+            self.state = np.zeros((rows, parameters.size), parameters.dtype) if rows else None
+            self._size = parameters.size
+        elif self._size != parameters.size:
+            raise ValueError(
+                f"{type(self).__name__}: expected the model this optimizer has trained ({self._size} parameters), "
+                f"got one of {parameters.size}; make a new {type(self).__name__}"
+            )
+        return plan.Optimizer(self.primitive, self.attributes)
+
+    def __repr__(self) -> str:
+        shown = [repr(self.lr), *(f"{k}={v!r}" for k, v in self._changed().items())]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _changed(self) -> dict[str, Any]:
+        defaults = {a.name: a.default for a in PRIMITIVES[self.primitive].attributes}
+        return {k: v for k, v in self.attributes.items() if v != defaults[k]}
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent: w <- w - lr dw.
+
+    Args:
+        lr: Learning rate, above 0.
+
+    >>> import densegrad as dg
+    >>> dg.SGD(0.1)
+    SGD(0.1)
+    """
+
+    primitive = "sgd"

@@ -1,0 +1,141 @@
+"""The one plan: what a model lowers to, and the only thing that ``Network`` runs.
+
+A plan is a topologically ordered list of nodes over numbered buffers. A buffer holds one value for each
+row of the batch, so only its width is known here. Parameters lie in one flat buffer; a slot says where.
+Both backends read these classes by attribute; names, never numbers, say which primitive a node is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from densegrad._primitives import PRIMITIVES
+
+if TYPE_CHECKING:
+    from densegrad.layers import Layer
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where one array of parameters lies in the flat buffer."""
+
+    name: str
+    offset: int
+    shape: tuple[int, ...]
+    trainable: bool
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One primitive applied to buffers: ``output = primitive(*inputs; slots, attributes)``."""
+
+    primitive: str
+    inputs: tuple[int, ...]
+    output: int
+    slots: tuple[Slot, ...] = ()
+    attributes: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss that training minimises, on the buffer ``prediction``."""
+
+    primitive: str
+    prediction: int
+    attributes: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """The update that training applies to every trainable slot."""
+
+    primitive: str
+    attributes: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Nodes in topological order, the width of every buffer, and where the plan begins and ends."""
+
+    dtype: str
+    widths: tuple[int, ...]
+    nodes: tuple[Node, ...]
+    input: int
+    output: int
+    parameter_count: int
+    loss: Loss | None = None
+    optimizer: Optimizer | None = None
+
+
+class PlanBuilder:
+    """Collects nodes while layers lower themselves one after another."""
+
+    def __init__(self, input_size: int) -> None:
+        self.widths = [input_size]
+        self.nodes: list[Node] = []
+        self.parameter_count = 0
+
+    def slot(self, name: str, shape: tuple[int, ...], *, trainable: bool) -> Slot:
+        """The next free place of the flat buffer."""
+        slot = Slot(name, self.parameter_count, shape, trainable)
+        self.parameter_count += slot.size
+        return slot
+
+    def node(
+        self,
+        primitive: str,
+        inputs: tuple[int, ...],
+        width: int,
+        slots: tuple[Slot, ...] = (),
+        attributes: Mapping[str, float] | None = None,
+    ) -> int:
+        """Append a node; gives the number of its output buffer."""
+        output = len(self.widths)
+        self.widths.append(width)
+        self.nodes.append(Node(primitive, inputs, output, slots, dict(attributes or {})))
+        return output
+
+
+def lower(
+    layers: Sequence[Layer],
+    input_size: int,
+    dtype: str,
+    loss: Loss | None = None,
+    optimizer: Optimizer | None = None,
+) -> Plan:
+    """Lower a stack of layers; ``loss.prediction`` is filled in here.
+
+    A last activation that the loss absorbs (softmax under cross-entropy) stays in the plan for
+    ``predict``, while the loss reads its input: applied once, and dz = a - y without a Jacobian.
+    """
+    builder = PlanBuilder(input_size)
+    buffer = 0
+    for index, layer in enumerate(layers):
+        buffer = layer.lower(builder, buffer, f"layers.{index}")
+    if loss is not None:
+        loss = _fused(loss, builder.nodes, buffer)
+    return Plan(
+        dtype=dtype,
+        widths=tuple(builder.widths),
+        nodes=tuple(builder.nodes),
+        input=0,
+        output=buffer,
+        parameter_count=builder.parameter_count,
+        loss=loss,
+        optimizer=optimizer,
+    )
+
+
+def _fused(loss: Loss, nodes: list[Node], output: int) -> Loss:
+    fuses = PRIMITIVES[loss.primitive].fuses
+    if fuses and nodes and nodes[-1].primitive == fuses[0]:
+        return Loss(fuses[1], nodes[-1].inputs[0], loss.attributes)
+    return Loss(loss.primitive, output, loss.attributes)

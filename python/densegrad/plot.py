@@ -1,0 +1,41 @@
+"""Pictures, drawn with Matplotlib."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from densegrad.history import History
+
+
+def learning_curve(history: History, axes: Any = None) -> Any:
+    """Loss by epoch on the left axis, accuracy on the right; gives the Matplotlib axes of the loss."""
+    if axes is None:
+        axes = _figure().add_subplot()
+    epochs = range(1, history.epochs + 1)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("loss")
+    right = axes.twinx() if any("accuracy" in name for name in history) else None
+    lines = []
+    for name in (name for name in history if name != "seconds"):
+        is_accuracy = "accuracy" in name
+        target = right if is_accuracy else axes
+        assert target is not None
+        color = "tab:orange" if is_accuracy else "tab:blue"
+        style = "-" if name.startswith("val_") else "--"
+        lines += target.plot(epochs, history[name], style, color=color, label=name.replace("val_", "validation "))
+    if right is not None:
+        right.set_ylabel("accuracy")
+    axes.set_yscale("log")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(handles=lines, loc="center right")
+    axes.grid(alpha=0.3)
+    return axes
+
+
+def _figure() -> Any:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("densegrad.plot needs Matplotlib: pip install 'densegrad[plot]'") from None
+    return Figure(figsize=(7, 4.2), layout="constrained")

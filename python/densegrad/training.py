@@ -1,0 +1,205 @@
+"""Training: one step, and ``fit`` over epochs of shuffled mini-batches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from densegrad import _backend, _check, metrics
+from densegrad._progress import progress_bar
+from densegrad.errors import DivergenceError
+from densegrad.evaluation import Rows, checked_rows, measure
+from densegrad.history import History
+from densegrad.losses import resolve
+from densegrad.optimizers import Optimizer
+
+if TYPE_CHECKING:
+    from densegrad.model import BaseModel
+
+_SLICE_SECONDS = 0.1  # one call into the core: short enough for Ctrl-C and a moving progress bar
+
+
+class Trainer:
+    """A model, its loss and its optimiser, ready to step.
+
+    Args:
+        model: The model to train, in place.
+        loss: Name of the loss.
+        optimizer: An optimiser object such as ``dg.SGD(0.1)``; it keeps its state between trainers.
+
+    >>> import numpy as np, densegrad as dg
+    >>> model = dg.Sequential([dg.Dense(1)], input_size=1, seed=0)
+    >>> trainer = dg.Trainer(model, loss="mse", optimizer=dg.SGD(0.1))
+    >>> x = np.linspace(-1, 1, 20, dtype="float32")[:, None]
+    >>> losses = [trainer.step(x, 3 * x + 1) for _ in range(200)]
+    >>> round(float(model.layers[0].w[0, 0]), 3), round(float(model.layers[0].b[0]), 3)
+    (3.0, 1.0)
+    """
+
+    def __init__(self, model: BaseModel, loss: str, optimizer: Optimizer) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"Trainer: expected optimizer as an object such as dg.SGD(0.1), got {optimizer!r}")
+        self.model = model
+        self.optimizer = optimizer
+        self._loss = resolve("Trainer", loss)
+        self._network: Any = None
+        self._made_for: tuple[Any, int] | None = None
+
+    def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
+        """One forward pass, backward pass and update on one batch.
+
+        Args:
+            x: (batch, input_size).
+            y: (batch, outputs), or (batch,) integer labels for ``cross_entropy``.
+            sample_weight: (batch,) weights; the loss is sum(weight loss) / sum(weight).
+
+        Returns:
+            The loss before the update.
+
+        Raises:
+            ValueError, TypeError: x or y do not fit; nothing is updated.
+            DivergenceError: The loss is not finite; nothing is updated.
+        """
+        network, optimizer = self._ready(x), self.optimizer
+        try:  # straight to the backend: it refuses whatever would need a check or a conversion
+            loss: float = network.step(x, y, optimizer.lr, optimizer.steps, sample_weight)
+        except (TypeError, ValueError):
+            rows = checked_rows("Trainer.step", self.model, self._loss, x, y, sample_weight)
+            loss = network.step(rows[0], rows[1], optimizer.lr, optimizer.steps, rows[2])
+        if not -np.inf < loss < np.inf:
+            raise DivergenceError(loss, optimizer.steps, optimizer.lr)
+        optimizer.steps += 1
+        return loss
+
+    def apply_gradients(self) -> None:
+        """Update the parameters from ``model.gradients``, as the last ``model.backward`` left them."""
+        self._ready(None).apply_gradients(self.model.gradients, self.optimizer.lr, self.optimizer.steps)
+        self.optimizer.steps += 1
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        epochs: int = 1,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        validation_data: Sequence[Any] | None = None,
+        sample_weight: Any = None,
+        metrics: Sequence[str] = (),
+        progress: bool | None = None,
+    ) -> History:
+        """Train on mini-batches for some epochs.
+
+        Everything is checked before the first update, so a refused call leaves the model as it was.
+
+        Args:
+            x: (rows, input_size); what is not of the model's dtype is converted once.
+            y: (rows, outputs), or (rows,) integer labels for ``cross_entropy``.
+            epochs: Passes over all rows.
+            batch_size: Rows a step; the last batch of an epoch may be smaller, and its loss is its own mean.
+            shuffle: Draw a new order each epoch from the model's generator.
+            validation_data: ``(x, y)`` or ``(x, y, sample_weight)``, measured at each epoch's end.
+            sample_weight: (rows,) weights.
+            metrics: Names such as ``"accuracy"``, measured at each epoch's end.
+            progress: True shows a bar (tqdm), False nothing; by default a bar where tqdm is installed and
+                the output is a terminal.
+
+        Returns:
+            A ``History``: loss, metrics and their ``val_`` twins, one value an epoch.
+
+        Raises:
+            ValueError, TypeError: An argument does not fit.
+            DivergenceError: A batch's loss is not finite; that batch's update is not made.
+        """
+        who = f"{type(self.model).__name__}.fit"
+        epochs = _check.count(who, "epochs", epochs)
+        batch_size = _check.count(who, "batch_size", batch_size)
+        names = _metric_names(who, metrics)
+        self._infer_input_size(who, x)
+        rows = checked_rows(who, self.model, self._loss, x, y, sample_weight)
+        validation = self._validation_rows(who, validation_data)
+        history = History()
+        batches = -(-len(rows[0]) // batch_size)
+        with progress_bar(epochs * batches, batch_size, progress) as bar:
+            for epoch in range(epochs):
+                order = np.arange(len(rows[0]))
+                if shuffle:
+                    self.model.generator.shuffle(order)
+                values = self._run_epoch(epoch, rows, order, batch_size, bar)
+                self.model.loss = self._loss.primitive
+                if names:
+                    values.update(_without_loss(measure(self.model, self._loss, names, rows)))
+                if validation is not None:
+                    measured = measure(self.model, self._loss, names, validation)
+                    values.update({f"val_{name}": value for name, value in measured.items()})
+                history.append(values)
+                bar.epoch(epoch + 1, epochs, values)
+        return history
+
+    def _run_epoch(self, epoch: int, rows: Rows, order: Any, batch_size: int, bar: Any) -> dict[str, float]:
+        """All batches of one epoch, in slices of about a tenth of a second."""
+        network, optimizer = self._ready(rows[0]), self.optimizer
+        x, y, sample_weight = rows
+        batches = -(-len(order) // batch_size)
+        losses = np.empty(batches)
+        done, size, seconds = 0, 1, 0.0
+        while done < batches:
+            size = min(size, batches - done)
+            rates = np.full(size, optimizer.lr)
+            start = time.perf_counter()
+            ran = network.run_steps(
+                x, y, order, done, size, batch_size, rates, losses[done:], optimizer.steps, sample_weight
+            )
+            elapsed = time.perf_counter() - start
+            seconds += elapsed
+            if not np.isfinite(losses[done + ran - 1]):
+                optimizer.steps += ran - 1
+                raise DivergenceError(float(losses[done + ran - 1]), optimizer.steps, optimizer.lr, epoch)
+            optimizer.steps += ran
+            done += ran
+            bar.steps(ran)
+            size = max(1, int(ran * min(_SLICE_SECONDS / max(elapsed, 1e-9), 8)))
+        weight = np.ones(len(order)) if sample_weight is None else sample_weight[order].astype(np.float64)
+        shares = np.add.reduceat(weight, np.arange(0, len(order), batch_size))
+        return {"loss": float(np.average(losses, weights=shares)), "seconds": seconds}
+
+    def _ready(self, x: Any) -> Any:
+        """The network for this model, loss and optimiser; made anew when the plan or the backend changed."""
+        if self._made_for != (_backend.active(), self.model.plan_version):
+            if self.model.input_size is None:
+                self._infer_input_size("Trainer.step", x)
+            optimizer = self.optimizer.bind(self.model.parameters)
+            lowered = self.model.lower(self._loss, optimizer)
+            module = _backend.active()
+            self._network = module.Network(lowered, self.model.parameters, self.optimizer.state)
+            self._made_for = (module, self.model.plan_version)
+            self.model.loss = self._loss.primitive
+        return self._network
+
+    def _infer_input_size(self, who: str, x: Any) -> None:
+        if self.model.input_size is None:
+            shape = _check.numeric(who, "x", x).shape
+            if len(shape) != 2 or shape[1] == 0:
+                raise ValueError(f"{who}: expected x of shape (batch, features), got {shape}")
+            self.model.build(shape[1])
+
+    def _validation_rows(self, who: str, data: Any) -> Rows | None:
+        if data is None:
+            return None
+        if not isinstance(data, tuple | list) or len(data) not in (2, 3):
+            raise TypeError(f"{who}: expected validation_data as (x, y) or (x, y, sample_weight), got {type(data)}")
+        x, y, *weights = data
+        who = f"{who}(validation_data)"
+        return checked_rows(who, self.model, self._loss, x, y, weights[0] if weights else None)
+
+
+def _metric_names(who: str, names: Sequence[str]) -> list[str]:
+    return metrics.check(who, names)
+
+
+def _without_loss(values: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if name != "loss"}
