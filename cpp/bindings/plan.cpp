@@ -1,0 +1,53 @@
+#include "bindings/plan.hpp"
+
+#include <pybind11/stl.h>
+
+namespace densegrad::bindings {
+namespace {
+
+namespace py = pybind11;
+
+Attributes attributes_of(py::handle object) { return py::dict(object.attr("attributes")).cast<Attributes>(); }
+
+Slot slot_of(py::handle object) {
+  const auto shape = object.attr("shape").cast<std::vector<Size>>();
+  Slot slot;
+  slot.offset = object.attr("offset").cast<Size>();
+  slot.rows = shape.size() > 1 ? shape[0] : 1;
+  slot.columns = shape.back();
+  slot.trainable = object.attr("trainable").cast<bool>();
+  return slot;
+}
+
+Node node_of(py::handle object) {
+  Node node;
+  node.primitive = object.attr("primitive").cast<std::string>();
+  node.inputs = object.attr("inputs").cast<std::vector<Size>>();
+  node.output = object.attr("output").cast<Size>();
+  for (const py::handle slot : object.attr("slots")) node.slots.push_back(slot_of(slot));
+  node.attributes = attributes_of(object);
+  return node;
+}
+
+Chosen chosen_of(py::handle object) {
+  if (object.is_none()) return {};
+  return {object.attr("primitive").cast<std::string>(), attributes_of(object)};
+}
+
+}  // namespace
+
+Plan plan_of(py::handle object) {
+  Plan plan;
+  plan.widths = object.attr("widths").cast<std::vector<Size>>();
+  for (const py::handle node : object.attr("nodes")) plan.nodes.push_back(node_of(node));
+  plan.input = object.attr("input").cast<Size>();
+  plan.output = object.attr("output").cast<Size>();
+  plan.parameter_count = object.attr("parameter_count").cast<Size>();
+  const py::object loss = object.attr("loss");
+  plan.loss = chosen_of(loss);
+  if (plan.loss) plan.prediction = loss.attr("prediction").cast<Size>();
+  plan.optimizer = chosen_of(object.attr("optimizer"));
+  return plan;
+}
+
+}  // namespace densegrad::bindings

@@ -1,0 +1,92 @@
+#pragma once
+
+#include <memory>
+
+#include "densegrad/plan.hpp"
+#include "densegrad/types.hpp"
+
+namespace densegrad {
+
+/// Targets of a batch: `values` (rows, width) row by row, or one label a row for "cross_entropy".
+template <class T>
+struct Target {
+  const T* values = nullptr;
+  const Index* labels = nullptr;
+};
+
+/// A batch of rows in memory, row by row. `weights` (rows) may be null: every row then counts alike.
+template <class T>
+struct Batch {
+  Size rows = 0;
+  const T* x = nullptr;
+  Target<T> y;
+  const T* weights = nullptr;
+};
+
+/// Which steps of an epoch to run: step i trains on the rows order[i * batch_size] to order[(i + 1) * batch_size - 1].
+struct Steps {
+  const Index* order = nullptr;  ///< (rows) row numbers
+  Size rows = 0;
+  Size first = 0;
+  Size count = 0;
+  Size batch_size = 0;
+  const double* learning_rates = nullptr;  ///< (count)
+  double* losses = nullptr;                ///< (count), written
+  Index updates = 0;                       ///< made before the first step
+};
+
+/// Runs a plan over a flat parameter buffer that the caller owns and this class updates in place.
+///
+/// T is float or double. Working memory grows with the largest batch seen and is then reused: a training loop
+/// allocates nothing after its first step. One call at a time for each object.
+template <class T>
+class Network {
+ public:
+  /// Borrows `parameters` (plan.parameter_count) and the optimiser's `state` (rows of parameter_count numbers, or
+  /// null where it has none). Throws std::invalid_argument where the plan makes no sense.
+  Network(const Plan& plan, T* parameters, T* state = nullptr);
+  ~Network();
+  Network(Network&&) noexcept;
+  Network& operator=(Network&&) noexcept;
+
+  /// out (rows, width of plan.output) = the plan's output for x (rows, width of plan.input), any number of rows.
+  void predict(Size rows, const T* x, T* out);
+
+  /// As predict, for one batch whose activations are kept for `backward`.
+  void forward(Size rows, const T* x, T* out);
+
+  /// Gradients of a loss that lives elsewhere, from dy (rows, width of plan.output) of the last `forward`. Fills
+  /// `gradients` (parameter_count), and dx (rows, width of plan.input) unless it is null.
+  void backward(const T* dy, T* gradients, T* dx);
+
+  /// Rows of the last `forward`, 0 where there was none.
+  Size forward_rows() const;
+
+  /// The mean loss of a batch.
+  double loss(const Batch<T>& batch);
+
+  /// The mean loss of a batch; fills `gradients` (parameter_count), and dx unless it is null.
+  double loss_and_gradients(const Batch<T>& batch, T* gradients, T* dx = nullptr);
+
+  /// Updates every trainable parameter from `gradients`; `updates` were made before.
+  void apply_gradients(const T* gradients, double learning_rate, Index updates);
+
+  /// One training step; gives the loss before it. A loss that is not finite is given back without an update.
+  double step(const Batch<T>& batch, double learning_rate, Index updates);
+
+  /// Steps over rows read by index from the whole data set `data`; gives how many were run. A loss that is not
+  /// finite ends the run before its update.
+  Size run_steps(const Batch<T>& data, const Steps& steps);
+
+  /// Whether every number of a batch is finite and every target in the loss's range.
+  bool accepts(const Batch<T>& batch) const;
+
+ private:
+  class Implementation;
+  std::unique_ptr<Implementation> implementation_;
+};
+
+extern template class Network<float>;
+extern template class Network<double>;
+
+}  // namespace densegrad

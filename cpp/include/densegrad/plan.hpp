@@ -1,0 +1,53 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "densegrad/types.hpp"
+
+namespace densegrad {
+
+/// Where one array of parameters lies in the flat buffer; a vector has one row.
+struct Slot {
+  Size offset = 0;
+  Size rows = 0;
+  Size columns = 0;
+  bool trainable = true;
+
+  Size size() const { return rows * columns; }
+};
+
+using Attributes = std::map<std::string, double>;
+
+/// One primitive applied to buffers. Buffers are numbered; slots are the parameters, w before b for "dense".
+struct Node {
+  std::string primitive;
+  std::vector<Size> inputs;
+  Size output = 0;
+  std::vector<Slot> slots;
+  Attributes attributes;
+};
+
+/// A loss or an optimiser by name; empty where there is none.
+struct Chosen {
+  std::string primitive;
+  Attributes attributes;
+
+  explicit operator bool() const { return !primitive.empty(); }
+};
+
+/// What a Network runs: nodes in topological order over buffers of `widths[i]` columns and one row for each row of
+/// the batch. The loss reads the buffer `prediction`.
+struct Plan {
+  std::vector<Size> widths;
+  std::vector<Node> nodes;
+  Size input = 0;
+  Size output = 0;
+  Size parameter_count = 0;
+  Chosen loss;
+  Size prediction = 0;
+  Chosen optimizer;
+};
+
+}  // namespace densegrad

@@ -1,0 +1,115 @@
+// y = f(z) and dz = dy f'(z). y may be z, dz may be dy. Each pair is named as its row of primitives.def.
+
+namespace densegrad {
+namespace {
+
+#define DENSEGRAD_FORWARD(name)                                                                                  \
+  template <class T>                                                                                             \
+  void name##_forward(ptrdiff_t rows, ptrdiff_t columns, const T* z, ptrdiff_t z_stride, T* y, ptrdiff_t y_stride, \
+                      [[maybe_unused]] const double* attributes) noexcept
+#define DENSEGRAD_BACKWARD(name)                                                                        \
+  template <class T>                                                                                    \
+  void name##_backward(ptrdiff_t rows, ptrdiff_t columns, const T* dy, ptrdiff_t dy_stride,             \
+                       [[maybe_unused]] const T* z, [[maybe_unused]] ptrdiff_t z_stride, const T* y,    \
+                       ptrdiff_t y_stride, T* dz, ptrdiff_t dz_stride,                                  \
+                       [[maybe_unused]] const double* attributes) noexcept
+
+// y = z
+DENSEGRAD_FORWARD(identity) {
+  map_forward(rows, columns, z, z_stride, y, y_stride, [](Vec<T> v) { return v; });
+}
+
+// dz = dy
+DENSEGRAD_BACKWARD(identity) {
+  map_backward(rows, columns, dy, dy_stride, y, y_stride, dz, dz_stride, [](Vec<T> d, Vec<T>) { return d; });
+}
+
+// y = 1 / (1 + exp(-z))
+DENSEGRAD_FORWARD(sigmoid) {
+  map_forward(rows, columns, z, z_stride, y, y_stride, [](Vec<T> v) { return sigmoid(v); });
+}
+
+// dz = dy y (1 - y)
+DENSEGRAD_BACKWARD(sigmoid) {
+  map_backward(rows, columns, dy, dy_stride, y, y_stride, dz, dz_stride,
+               [](Vec<T> d, Vec<T> a) { return d * a * (Vec<T>::set(1) - a); });
+}
+
+// y = tanh(z)
+DENSEGRAD_FORWARD(tanh) {
+  map_forward(rows, columns, z, z_stride, y, y_stride, [](Vec<T> v) { return tanh(v); });
+}
+
+// dz = dy (1 - y^2)
+DENSEGRAD_BACKWARD(tanh) {
+  map_backward(rows, columns, dy, dy_stride, y, y_stride, dz, dz_stride,
+               [](Vec<T> d, Vec<T> a) { return d * fnma(a, a, Vec<T>::set(1)); });
+}
+
+// y = max(z, 0)
+DENSEGRAD_FORWARD(relu) {
+  map_forward(rows, columns, z, z_stride, y, y_stride, [](Vec<T> v) { return max(Vec<T>::set(0), v); });
+}
+
+// dz = dy where y > 0, else 0
+DENSEGRAD_BACKWARD(relu) {
+  map_backward(rows, columns, dy, dy_stride, y, y_stride, dz, dz_stride, [](Vec<T> d, Vec<T> a) {
+    const Vec<T> zero = Vec<T>::set(0);
+    return select(less(zero, a), d, zero);
+  });
+}
+
+// The largest element of a row; NaN where there is one.
+template <class T>
+T row_max(ptrdiff_t columns, const T* z) {
+  T top = -kInfinity<T>;
+  for (ptrdiff_t j = 0; j < columns; ++j) top = z[j] > top || z[j] != z[j] ? z[j] : top;
+  return top;
+}
+
+// e_j = exp(z_j - top), 1 where z_j is the top even if that is infinite; gives their sum. e may be z.
+template <class T>
+T exp_shifted(ptrdiff_t columns, const T* z, T top, T* e) {
+  Vec<T> sum = Vec<T>::set(0);
+  for_each_vector<T>(columns, [&](ptrdiff_t j, ptrdiff_t n) {
+    const Vec<T> v = load_some(z + j, n);
+    const Vec<T> highest = Vec<T>::set(top);
+    const Vec<T> shifted = select(equal(v, highest), Vec<T>::set(0), v - highest);
+    const Vec<T> power = exp(shifted);
+    store_some(power, e + j, n);
+    sum = sum + (n == Vec<T>::kLanes ? power : load_some(e + j, n));
+  });
+  return reduce_add(sum);
+}
+
+// y_j = exp(z_j - max z) / sum_k exp(z_k - max z), by row
+DENSEGRAD_FORWARD(softmax) {
+  for (ptrdiff_t i = 0; i < rows; ++i) {
+    T* row = y + i * y_stride;
+    const T sum = exp_shifted(columns, z + i * z_stride, row_max(columns, z + i * z_stride), row);
+    for_each_vector<T>(columns, [&](ptrdiff_t j, ptrdiff_t n) {
+      store_some(load_some(row + j, n) / Vec<T>::set(sum), row + j, n);
+    });
+  }
+}
+
+// dz_j = y_j (dy_j - sum_k dy_k y_k), by row
+DENSEGRAD_BACKWARD(softmax) {
+  for (ptrdiff_t i = 0; i < rows; ++i) {
+    const T* d = dy + i * dy_stride;
+    const T* a = y + i * y_stride;
+    Vec<T> sum = Vec<T>::set(0);
+    for_each_vector<T>(columns,
+                       [&](ptrdiff_t j, ptrdiff_t n) { sum = fma(load_some(d + j, n), load_some(a + j, n), sum); });
+    const Vec<T> mean = Vec<T>::set(reduce_add(sum));
+    for_each_vector<T>(columns, [&](ptrdiff_t j, ptrdiff_t n) {
+      store_some(load_some(a + j, n) * (load_some(d + j, n) - mean), dz + i * dz_stride + j, n);
+    });
+  }
+}
+
+#undef DENSEGRAD_FORWARD
+#undef DENSEGRAD_BACKWARD
+
+}  // namespace
+}  // namespace densegrad

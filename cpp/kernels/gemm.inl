@@ -1,0 +1,221 @@
+// C = A B by register tiles: up to kTileRows rows by two vectors of accumulators, all of them in registers from the
+// first product to the store. Every loop over accumulators is unrolled; a rolled one would spill them.
+
+namespace densegrad {
+namespace {
+
+// How a tile reads A, which lies in panels.
+enum class Access {
+  rows,     // A(i, k) = a[i kPanel + k], and k goes on in the next panel after kPanel steps
+  columns,  // A(i, k) = a[k kPanel + i], rows within one panel
+};
+
+template <class T, int kRows, int kVectors>
+struct Accumulators {
+  Vec<T> sum[kRows][kVectors];
+};
+
+// sum(i, j) += A(i, k) B(k, j) for one k
+template <Access kAccess, class T, int kRows, int kVectors>
+[[gnu::always_inline]] inline void multiply_add(Accumulators<T, kRows, kVectors>& c, const T* a, const Vec<T>* b) {
+  constexpr ptrdiff_t step = kAccess == Access::rows ? kPanel<T> : 1;
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+    const Vec<T> x = Vec<T>::set(a[i * step]);
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) c.sum[i][v] = fma(x, b[v], c.sum[i][v]);
+  }
+}
+
+// One k: a row of B, kept packed where that is asked for, times a column of A
+template <Access kAccess, bool kPack, class T, int kRows, int kVectors>
+[[gnu::always_inline]] inline void step(Accumulators<T, kRows, kVectors>& c, const T* a, const T* b, T* packed) {
+  Vec<T> row[kVectors];
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) {
+    row[v] = Vec<T>::load(b + v * Vec<T>::kLanes);
+    if (kPack) row[v].store(packed + v * Vec<T>::kLanes);
+  }
+  multiply_add<kAccess>(c, a, row);
+}
+
+// `depth` products that lie within one panel of A
+template <Access kAccess, bool kPack, class T, int kRows, int kVectors>
+[[gnu::always_inline]] inline void accumulate(Accumulators<T, kRows, kVectors>& c, ptrdiff_t depth, const T* a, const T*& b,
+                                              ptrdiff_t b_stride, T*& packed) {
+  constexpr ptrdiff_t a_step = kAccess == Access::rows ? 1 : kPanel<T>;
+  constexpr int unroll = 4;
+  for (; depth >= unroll; depth -= unroll) {
+#pragma GCC unroll 4
+    for (int u = 0; u < unroll; ++u) {
+      step<kAccess, kPack>(c, a + u * a_step, b + u * b_stride, packed + u * kPanel<T>);
+    }
+    a += unroll * a_step;
+    b += unroll * b_stride;
+    if (kPack) packed += unroll * kPanel<T>;
+  }
+#pragma GCC unroll 1
+  for (; depth > 0; --depth) {
+    step<kAccess, kPack>(c, a, b, packed);
+    a += a_step;
+    b += b_stride;
+    if (kPack) packed += kPanel<T>;
+  }
+}
+
+template <Finish kFinish, class T>
+[[gnu::always_inline]] inline Vec<T> finished(Vec<T> sum, const T* c, const T* y, Vec<T> rate, ptrdiff_t n) {
+  const Vec<T> zero = Vec<T>::set(0);
+  switch (kFinish) {
+    case Finish::store:
+      return sum;
+    case Finish::relu:
+      return max(zero, sum);
+    case Finish::relu_mask:
+      return select(less(zero, load_some(y, n)), sum, zero);
+    case Finish::descend:
+      return fnma(rate, sum, load_some(c, n));
+  }
+  return sum;
+}
+
+// Stores a tile that fills its vectors, from the registers.
+template <Finish kFinish, class T, int kRows, int kVectors>
+[[gnu::always_inline]] inline void store_whole(const Accumulators<T, kRows, kVectors>& sums, const Sweep<T>& s, ptrdiff_t offset) {
+  const Vec<T> rate = Vec<T>::set(s.rate);
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      const ptrdiff_t at = offset + i * s.c_stride + v * Vec<T>::kLanes;
+      finished<kFinish>(sums.sum[i][v], s.c + at, s.y + at, rate, Vec<T>::kLanes).store(s.c + at);
+    }
+  }
+}
+
+// Stores the first `columns` columns of a tile whose sums lie in memory.
+template <Finish kFinish, class T>
+[[gnu::noinline]] void store_part(ptrdiff_t rows, ptrdiff_t columns, const T* sums, ptrdiff_t stride, const Sweep<T>& s,
+                                  ptrdiff_t offset) noexcept {
+  const Vec<T> rate = Vec<T>::set(s.rate);
+  for (ptrdiff_t i = 0; i < rows; ++i) {
+    for_each_vector<T>(columns, [&](ptrdiff_t j, ptrdiff_t n) {
+      const ptrdiff_t at = offset + i * s.c_stride + j;
+      store_some(finished<kFinish>(load_some(sums + i * stride + j, n), s.c + at, s.y + at, rate, n), s.c + at, n);
+    });
+  }
+}
+
+template <Finish kFinish, class T, int kRows, int kVectors>
+[[gnu::always_inline]] inline void store_tile(const Accumulators<T, kRows, kVectors>& sums, const Sweep<T>& s, ptrdiff_t first_row,
+                                              ptrdiff_t first_column) {
+  constexpr ptrdiff_t width = kVectors * Vec<T>::kLanes;
+  const ptrdiff_t columns = s.columns - first_column, offset = first_row * s.c_stride + first_column;
+  if (columns >= width) {
+    store_whole<kFinish>(sums, s, offset);
+    return;
+  }
+  alignas(64) T buffer[kRows * width];
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) sums.sum[i][v].store(buffer + i * width + v * Vec<T>::kLanes);
+  }
+  store_part<kFinish>(kRows, columns, buffer, width, s, offset);
+}
+
+// One tile: sums from the bias (or 0) on over all of depth, then the finish.
+template <Access kAccess, bool kPack, int kRows, int kVectors, class T>
+[[gnu::noinline]] void tile(const Sweep<T>& s, ptrdiff_t first_row, ptrdiff_t first_column) noexcept {
+  Accumulators<T, kRows, kVectors> sums;
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) {
+    const ptrdiff_t column = first_column + v * Vec<T>::kLanes;
+    const Vec<T> start = s.bias == nullptr ? Vec<T>::set(0) : load_first_or_none(s.bias + column, s.columns - column);
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) sums.sum[i][v] = start;
+  }
+  const T* b = s.b + first_column;
+  T* packed = s.packed + first_column;
+  if constexpr (kAccess == Access::rows) {
+    const T* a = s.a + first_row * kPanel<T>;
+    for (ptrdiff_t left = s.depth; left > 0; left -= kPanel<T>, a += s.a_panel) {
+      accumulate<kAccess, kPack>(sums, left < kPanel<T> ? left : kPanel<T>, a, b, s.b_stride, packed);
+    }
+    switch (s.finish) {
+      case Finish::relu:
+        return store_tile<Finish::relu>(sums, s, first_row, first_column);
+      case Finish::relu_mask:
+        return store_tile<Finish::relu_mask>(sums, s, first_row, first_column);
+      default:
+        return store_tile<Finish::store>(sums, s, first_row, first_column);
+    }
+  } else {
+    accumulate<kAccess, kPack>(sums, s.depth, s.a + first_row, b, s.b_stride, packed);
+    if (s.finish == Finish::descend) return store_tile<Finish::descend>(sums, s, first_row, first_column);
+    store_tile<Finish::store>(sums, s, first_row, first_column);
+  }
+}
+
+// tile<..., rows, ...> for a number of rows known only now
+template <Access kAccess, bool kPack, int kVectors, class T, int kRows = Vec<T>::kTileRows>
+inline void tile_of(ptrdiff_t rows, const Sweep<T>& s, ptrdiff_t first_row, ptrdiff_t first_column) {
+  if constexpr (kRows > 0) {
+    if (rows == kRows) {
+      tile<kAccess, kPack, kRows, kVectors>(s, first_row, first_column);
+    } else {
+      tile_of<kAccess, kPack, kVectors, T, kRows - 1>(rows, s, first_row, first_column);
+    }
+  }
+}
+
+// All tiles of `rows` rows, as equal in height as they can be, so that no short tile is left over.
+template <Access kAccess, int kVectors, class T>
+void tiles_of(ptrdiff_t rows, const Sweep<T>& s, ptrdiff_t first_column) {
+  const ptrdiff_t tiles = (rows + Vec<T>::kTileRows - 1) / Vec<T>::kTileRows;
+  Sweep<T> rest = s;
+  for (ptrdiff_t t = 0, row = 0; t < tiles; ++t) {
+    const ptrdiff_t next = rows * (t + 1) / tiles;
+    if (kAccess == Access::rows && rest.packed != nullptr) {  // the first tile leaves B behind, packed
+      tile_of<kAccess, kAccess == Access::rows, kVectors>(next - row, rest, row, first_column);
+      rest.b = s.packed;
+      rest.b_stride = kPanel<T>;
+      rest.packed = nullptr;
+    } else {
+      tile_of<kAccess, false, kVectors>(next - row, rest, row, first_column);
+    }
+    row = next;
+  }
+}
+
+template <Access kAccess, class T>
+void panel_of(ptrdiff_t rows, const Sweep<T>& s) {
+  constexpr ptrdiff_t wide = 2 * Vec<T>::kLanes;
+  for (ptrdiff_t j = 0; j < s.columns; j += wide) {
+    if (s.columns - j <= Vec<T>::kLanes) {
+      tiles_of<kAccess, 1>(rows, s, j);
+    } else {
+      tiles_of<kAccess, 2>(rows, s, j);
+    }
+  }
+}
+
+// C(i, j) = finish(sum_k A(i, k) B(k, j) + bias_j)
+template <class T>
+void sweep(const Sweep<T>& s) noexcept {
+  panel_of<Access::rows>(s.rows, s);
+}
+
+// C(i, j) = finish(sum_k A(k, i) B(k, j)); a tile's rows lie within one panel of A
+template <class T>
+void sweep_transposed(const Sweep<T>& s) noexcept {
+  Sweep<T> part = s;
+  for (ptrdiff_t row = 0; row < s.rows; row += kPanel<T>) {
+    panel_of<Access::columns>(s.rows - row < kPanel<T> ? s.rows - row : kPanel<T>, part);
+    part.a += s.a_panel;
+    part.c += kPanel<T> * s.c_stride;
+  }
+}
+
+}  // namespace
+}  // namespace densegrad

@@ -1,0 +1,76 @@
+// Copies between row-major matrices and panels, and sums over columns.
+
+namespace densegrad {
+namespace {
+
+// panels(i, j) = source(order[i], j), or source(i, j) without an order
+template <class T>
+void pack_rows(ptrdiff_t rows, ptrdiff_t columns, const T* source, ptrdiff_t stride, const int64_t* order, T* panels,
+               ptrdiff_t panel_size) noexcept {
+  for (ptrdiff_t i = 0; i < rows; ++i) {
+    const T* row = source + (order != nullptr ? static_cast<ptrdiff_t>(order[i]) : i) * stride;
+    T* target = panels + i * kPanel<T>;
+    for (ptrdiff_t j = 0; j < columns; j += kPanel<T>, target += panel_size) {
+      const ptrdiff_t left = columns - j;
+      for_each_vector<T>(left < kPanel<T> ? left : kPanel<T>,
+                         [&](ptrdiff_t at, ptrdiff_t n) { store_some(load_some(row + j + at, n), target + at, n); });
+    }
+  }
+}
+
+// target(i, j) = panels(i, j)
+template <class T>
+void unpack_rows(ptrdiff_t rows, ptrdiff_t columns, const T* panels, ptrdiff_t panel_size, T* target,
+                 ptrdiff_t stride) noexcept {
+  for (ptrdiff_t i = 0; i < rows; ++i) {
+    const T* source = panels + i * kPanel<T>;
+    for (ptrdiff_t j = 0; j < columns; j += kPanel<T>, source += panel_size) {
+      const ptrdiff_t left = columns - j;
+      for_each_vector<T>(left < kPanel<T> ? left : kPanel<T>, [&](ptrdiff_t at, ptrdiff_t n) {
+        store_some(load_some(source + at, n), target + i * stride + j + at, n);
+      });
+    }
+  }
+}
+
+// target(j, i) = source(i, j)
+template <class T>
+void pack_transposed(ptrdiff_t rows, ptrdiff_t columns, const T* source, ptrdiff_t stride, T* target,
+                     ptrdiff_t target_stride) noexcept {
+  constexpr ptrdiff_t block = 16;  // a block of source and target lines stays in L1
+  for (ptrdiff_t j0 = 0; j0 < columns; j0 += block) {
+    const ptrdiff_t j1 = j0 + block < columns ? j0 + block : columns;
+    for (ptrdiff_t i = 0; i < rows; ++i) {
+      for (ptrdiff_t j = j0; j < j1; ++j) target[j * target_stride + i] = source[i * stride + j];
+    }
+  }
+}
+
+// sums_j = sum_i source(i, j)
+template <class T>
+void column_sums(ptrdiff_t rows, ptrdiff_t columns, const T* source, ptrdiff_t stride, T* sums) noexcept {
+  for_each_vector<T>(columns, [&](ptrdiff_t j, ptrdiff_t n) {
+    Vec<T> even = Vec<T>::set(0), odd = even;  // two chains hide the latency of an addition
+    ptrdiff_t i = 0;
+    for (; i + 2 <= rows; i += 2) {
+      even = even + load_some(source + i * stride + j, n);
+      odd = odd + load_some(source + (i + 1) * stride + j, n);
+    }
+    if (i < rows) even = even + load_some(source + i * stride + j, n);
+    store_some(even + odd, sums + j, n);
+  });
+}
+
+// whether no element is infinite or NaN: x - x is 0 for every other
+template <class T>
+bool all_finite(ptrdiff_t size, const T* source) noexcept {
+  Vec<T> sum = Vec<T>::set(0);
+  for_each_vector<T>(size, [&](ptrdiff_t j, ptrdiff_t n) {
+    const Vec<T> v = load_some(source + j, n);
+    sum = sum + (v - v);
+  });
+  return reduce_add(sum) == T(0);
+}
+
+}  // namespace
+}  // namespace densegrad

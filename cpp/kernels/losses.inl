@@ -1,0 +1,124 @@
+// Losses: gives sum_i s_i l_i and writes dp = s_i dl_i/dp, where s_i = scale * weights[i]. dp may be p. Each is
+// named as its row of primitives.def; l_i is the loss of row i.
+
+namespace densegrad {
+namespace {
+
+#define DENSEGRAD_LOSS_KERNEL(name)                                                                       \
+  template <class T>                                                                                      \
+  double name##_loss(ptrdiff_t rows, ptrdiff_t columns, const T* p, ptrdiff_t p_stride, Targets<T> t,     \
+                     const T* weights, double scale, T* dp, ptrdiff_t dp_stride,                          \
+                     [[maybe_unused]] const double* attributes) noexcept
+
+// Sums f(p, t, s) by row, where f gives the vector of losses and stores the gradient in its last argument.
+template <class T, class Function>
+double sum_elements(ptrdiff_t rows, ptrdiff_t columns, const T* p, ptrdiff_t p_stride, Targets<T> t, const T* weights,
+                    double scale, T* dp, ptrdiff_t dp_stride, Function f) {
+  double total = 0;
+  for (ptrdiff_t i = 0; i < rows; ++i) {
+    const double s = weights != nullptr ? scale * static_cast<double>(weights[i]) : scale;
+    double row = 0;
+    for_each_vector<T>(columns, [&](ptrdiff_t j, ptrdiff_t n) {
+      Vec<T> gradient;
+      const Vec<T> loss = f(load_some(p + i * p_stride + j, n), load_some(t.values + i * t.stride + j, n), gradient);
+      store_some(gradient * Vec<T>::set(static_cast<T>(s)), dp + i * dp_stride + j, n);
+      row += static_cast<double>(reduce_add(n == Vec<T>::kLanes ? loss : keep_first(loss, n)));
+    });
+    total += s * row;
+  }
+  return total;
+}
+
+// l = mean_j (p_j - t_j)^2
+DENSEGRAD_LOSS_KERNEL(mse) {
+  return sum_elements(rows, columns, p, p_stride, t, weights, scale / static_cast<double>(columns), dp, dp_stride,
+                      [](Vec<T> a, Vec<T> b, Vec<T>& gradient) {
+                        const Vec<T> d = a - b;
+                        gradient = d + d;
+                        return d * d;
+                      });
+}
+
+// l = 1/2 sum_j (p_j - t_j)^2
+DENSEGRAD_LOSS_KERNEL(half_squared_error) {
+  return sum_elements(rows, columns, p, p_stride, t, weights, scale, dp, dp_stride,
+                      [](Vec<T> a, Vec<T> b, Vec<T>& gradient) {
+                        gradient = a - b;
+                        return gradient * gradient * Vec<T>::set(T(0.5));
+                      });
+}
+
+// l = mean_j -t log p - (1 - t) log(1 - p); logarithms at least -100, p (1 - p) at least 1e-12, as in PyTorch
+DENSEGRAD_LOSS_KERNEL(binary_cross_entropy) {
+  return sum_elements(rows, columns, p, p_stride, t, weights, scale / static_cast<double>(columns), dp, dp_stride,
+                      [](Vec<T> a, Vec<T> b, Vec<T>& gradient) {
+                        const Vec<T> one = Vec<T>::set(1), floor = Vec<T>::set(-100);
+                        const Vec<T> rest = one - a;
+                        gradient = (a - b) / max(Vec<T>::set(T(1e-12)), a * rest);
+                        const Vec<T> near_zero = log1p_unit(Vec<T>::set(0) - a);  // 1 - p would round p away
+                        const Vec<T> log_rest = select(less(a, Vec<T>::set(T(0.25))), near_zero, log(rest));
+                        const Vec<T> log_p = max(floor, log(a)), log_q = max(floor, log_rest);
+                        return Vec<T>::set(0) - fma(b, log_p, (one - b) * log_q);
+                      });
+}
+
+// l = mean_j t softplus(-p) + (1 - t) softplus(p)
+DENSEGRAD_LOSS_KERNEL(binary_cross_entropy_with_logits) {
+  return sum_elements(rows, columns, p, p_stride, t, weights, scale / static_cast<double>(columns), dp, dp_stride,
+                      [](Vec<T> a, Vec<T> b, Vec<T>& gradient) {
+                        const Vec<T> zero = Vec<T>::set(0), one = Vec<T>::set(1);
+                        gradient = sigmoid(a) - b;
+                        const Vec<T> tail = log1p_unit(exp(zero - abs(a)));
+                        const Vec<T> low = b * (max(zero, zero - a) + tail);
+                        const Vec<T> high = (one - b) * (max(zero, a) + tail);
+                        return select(equal(b, zero), zero, low) + select(equal(b, one), zero, high);
+                      });
+}
+
+// l = sum_j t_j (log sum_k exp(p_k) - p_j); one label instead of t picks one j
+DENSEGRAD_LOSS_KERNEL(cross_entropy) {
+  double total = 0;
+  for (ptrdiff_t i = 0; i < rows; ++i) {
+    const double s = weights != nullptr ? scale * static_cast<double>(weights[i]) : scale;
+    const T* z = p + i * p_stride;
+    T* d = dp + i * dp_stride;
+    const T top = row_max(columns, z);
+    const Vec<T> zero = Vec<T>::set(0), highest = Vec<T>::set(top);
+    if (t.labels != nullptr) {
+      const ptrdiff_t label = static_cast<ptrdiff_t>(t.labels[i]);
+      const T shift = z[label] == top ? T(0) : z[label] - top;
+      const T sum = exp_shifted(columns, z, top, d);
+      const Vec<T> share = Vec<T>::set(static_cast<T>(s) / sum);
+      for_each_vector<T>(columns, [&](ptrdiff_t j, ptrdiff_t n) { store_some(load_some(d + j, n) * share, d + j, n); });
+      d[label] -= static_cast<T>(s);
+      total += s * static_cast<double>(first_lane(log(Vec<T>::set(sum))) - shift);
+      continue;
+    }
+    const T* target = t.values + i * t.stride;
+    // the loss needs p and log sum exp p at once; dp may be p, so the sum comes first
+    Vec<T> exps = zero, mass = zero;
+    for_each_vector<T>(columns, [&](ptrdiff_t j, ptrdiff_t n) {
+      const Vec<T> v = load_some(z + j, n);
+      const Vec<T> power = exp(select(equal(v, highest), zero, v - highest));
+      exps = exps + (n == Vec<T>::kLanes ? power : keep_first(power, n));
+      mass = mass + load_some(target + j, n);
+    });
+    const Vec<T> sum = Vec<T>::set(reduce_add(exps)), log_sum = log(sum);
+    const Vec<T> share = Vec<T>::set(reduce_add(mass)) / sum, weight = Vec<T>::set(static_cast<T>(s));
+    double row = 0;
+    for_each_vector<T>(columns, [&](ptrdiff_t j, ptrdiff_t n) {
+      const Vec<T> v = load_some(z + j, n), b = load_some(target + j, n);
+      const Vec<T> shifted = select(equal(v, highest), zero, v - highest);
+      const Vec<T> loss = select(equal(b, zero), zero, b * (log_sum - shifted));
+      store_some((exp(shifted) * share - b) * weight, d + j, n);
+      row += static_cast<double>(reduce_add(n == Vec<T>::kLanes ? loss : keep_first(loss, n)));
+    });
+    total += s * row;
+  }
+  return total;
+}
+
+#undef DENSEGRAD_LOSS_KERNEL
+
+}  // namespace
+}  // namespace densegrad

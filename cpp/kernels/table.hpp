@@ -1,0 +1,114 @@
+#pragma once
+
+// The kernels of one instruction set, as pointers. Rules of this folder:
+//
+// - A kernel allocates nothing, throws nothing, knows no threads: pointers, sizes, strides. Zero sizes are legal.
+// - It overwrites its outputs; every size is counted in elements; a stride follows its pointer.
+// - Each .inl holds one family, compiled once for each instruction set by scalar.cpp, avx2.cpp and avx512.cpp,
+//   inside an anonymous namespace, with no header but <stddef.h>, <stdint.h>, intrinsics and ours: an inline
+//   function of the standard library compiled there could be the copy the linker keeps for every machine.
+// - Partial sums are divided by problem size and combined in index order, so that results repeat.
+//
+// Matrices inside the engine are cut into panels of kPanel columns: element (i, j) of a matrix of r rows lies at
+// data[(j / kPanel) * r * kPanel + i * kPanel + j % kPanel]. A panel of 128 bytes a row is two cache lines and
+// two AVX-512 vectors wide, so a tile reads it with constant offsets whatever the width of the matrix is, and
+// rows 4 KiB apart never meet in the same cache set. Columns beyond the matrix hold numbers nobody reads.
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/counts.hpp"
+
+namespace densegrad {
+
+/// Columns of a panel.
+template <class T>
+inline constexpr ptrdiff_t kPanel = 128 / static_cast<ptrdiff_t>(sizeof(T));
+
+/// What a tile does with a finished sum before it stores it.
+enum class Finish {
+  store,      // c = sum
+  relu,       // c = max(sum, 0)
+  relu_mask,  // c = sum where y > 0, else 0
+  descend,    // c = c - rate sum
+};
+
+/// One column panel of C = A B + bias, `rows` tall. A is in panels (or x^T of a matrix in panels), B is one panel.
+template <class T>
+struct Sweep {
+  ptrdiff_t rows;
+  ptrdiff_t depth;
+  ptrdiff_t columns;       // of C, at most kPanel
+  const T* a;              // element (0, 0)
+  ptrdiff_t a_panel;       // from one panel of A to the next
+  const T* b;              // (depth, columns)
+  ptrdiff_t b_stride;      // from one row of B to the next
+  T* packed;               // where to leave a panel of B for the sweeps that follow, or null
+  const T* bias;           // (columns) or null
+  T* c;                    // (rows, columns)
+  ptrdiff_t c_stride;      // from one row of C to the next
+  const T* y;              // for relu_mask, laid out as C
+  T rate;                  // for descend
+  Finish finish;
+};
+
+/// Targets of a batch: (rows, columns) values, or one label a row.
+template <class T>
+struct Targets {
+  const T* values;
+  ptrdiff_t stride;
+  const int64_t* labels;  // null where there are values
+};
+
+template <class T>
+struct Kernels {
+  void (*sweep)(const Sweep<T>&) noexcept;             // sum over k of A(i, k) B(k, j): store, relu, relu_mask
+  void (*sweep_transposed)(const Sweep<T>&) noexcept;  // sum over k of A(k, i) B(k, j): store, descend
+
+  // y = f(z) and dz = dy f'(z) on (rows, columns); attributes in the table's order
+  using Forward = void (*)(ptrdiff_t rows, ptrdiff_t columns, const T* z, ptrdiff_t z_stride, T* y, ptrdiff_t y_stride,
+                           const double* attributes) noexcept;
+  using Backward = void (*)(ptrdiff_t rows, ptrdiff_t columns, const T* dy, ptrdiff_t dy_stride, const T* z,
+                            ptrdiff_t z_stride, const T* y, ptrdiff_t y_stride, T* dz, ptrdiff_t dz_stride,
+                            const double* attributes) noexcept;
+  Forward activation_forward[kActivationCount];
+  Backward activation_backward[kActivationCount];
+
+  // sum over rows of weight_i l_i, and dp_i = weight_i dl_i/dp_i; weight_i = scale * (weights ? weights[i] : 1)
+  using Loss = double (*)(ptrdiff_t rows, ptrdiff_t columns, const T* p, ptrdiff_t p_stride, Targets<T> t,
+                          const T* weights, double scale, T* dp, ptrdiff_t dp_stride,
+                          const double* attributes) noexcept;
+  Loss loss[kLossCount];
+
+  // one update of (rows, columns) parameters; state is `state_rows` such blocks, state_size apart
+  using Update = void (*)(ptrdiff_t rows, ptrdiff_t columns, T* w, ptrdiff_t w_stride, const T* dw,
+                          ptrdiff_t dw_stride, T* state, ptrdiff_t state_size, int64_t step, double lr,
+                          const double* attributes) noexcept;
+  Update update[kOptimizerCount];
+
+  // between row-major matrices and panels
+  void (*pack_rows)(ptrdiff_t rows, ptrdiff_t columns, const T* source, ptrdiff_t stride, const int64_t* order, T* panels,
+                    ptrdiff_t panel_size) noexcept;
+  void (*unpack_rows)(ptrdiff_t rows, ptrdiff_t columns, const T* panels, ptrdiff_t panel_size, T* target,
+                      ptrdiff_t stride) noexcept;
+  void (*pack_transposed)(ptrdiff_t rows, ptrdiff_t columns, const T* source, ptrdiff_t stride, T* target,
+                          ptrdiff_t target_stride) noexcept;
+
+  void (*column_sums)(ptrdiff_t rows, ptrdiff_t columns, const T* source, ptrdiff_t stride, T* sums) noexcept;
+  bool (*all_finite)(ptrdiff_t size, const T* source) noexcept;
+};
+
+/// What one instruction set offers, in both dtypes.
+struct InstructionSet {
+  const char* name;
+  Kernels<float> f32;
+  Kernels<double> f64;
+};
+
+extern const InstructionSet& instruction_set_scalar();
+#if defined(DENSEGRAD_X86)
+extern const InstructionSet& instruction_set_avx2();
+extern const InstructionSet& instruction_set_avx512();
+#endif
+
+}  // namespace densegrad

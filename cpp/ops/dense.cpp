@@ -1,0 +1,58 @@
+#include "base/primitives.hpp"
+#include "densegrad/ops.hpp"
+#include "dispatch/dispatch.hpp"
+#include "ops/flush_denormals.hpp"
+#include "ops/gemm.hpp"
+
+namespace densegrad {
+namespace {
+
+// A row-major matrix copied into panels.
+template <class T>
+class Packed {
+ public:
+  Packed(const Kernels<T>& kernels, Size rows, Size columns, const T* source) : Packed(rows, columns) {
+    kernels.pack_rows(rows, columns, source, columns, nullptr, panels_.data, panels_.panel_size());
+  }
+  Packed(Size rows, Size columns) { panels_ = {buffer_.reserve(panels_size<T>(rows, columns)), rows, columns}; }
+
+  Panels<T> panels() const { return panels_; }
+  void unpack(const Kernels<T>& kernels, T* target) const {
+    kernels.unpack_rows(panels_.rows, panels_.columns, panels_.data, panels_.panel_size(), target, panels_.columns);
+  }
+
+ private:
+  AlignedBuffer<T> buffer_;
+  Panels<T> panels_;
+};
+
+}  // namespace
+
+template <class T>
+void dense_forward(Size batch, Size in, Size out, const T* x, const T* w, const T* b, T* z) {
+  const FlushDenormals flush;
+  const Kernels<T>& k = kernels<T>();
+  PackScratch<T> scratch;
+  const Packed<T> x_panels(k, batch, in, x), z_panels(batch, out);
+  forward_product<T>(k, x_panels.panels(), w, b, z_panels.panels(), {}, scratch);
+  z_panels.unpack(k, z);
+}
+
+template <class T>
+void dense_backward(Size batch, Size in, Size out, const T* dz, const T* x, const T* w, T* dx, T* dw, T* db) {
+  const FlushDenormals flush;
+  const Kernels<T>& k = kernels<T>();
+  PackScratch<T> scratch;
+  const Packed<T> x_panels(k, batch, in, x), dz_panels(k, batch, out, dz), dx_panels(batch, in);
+  backward_product<T>(k, dz_panels.panels(), w, dx_panels.panels(), {}, {}, scratch);
+  weight_product<T>(k, x_panels.panels(), dz_panels.panels(), dw, Finish::store, 0);
+  k.column_sums(batch, out, dz, out, db);
+  dx_panels.unpack(k, dx);
+}
+
+template void dense_forward(Size, Size, Size, const float*, const float*, const float*, float*);
+template void dense_forward(Size, Size, Size, const double*, const double*, const double*, double*);
+template void dense_backward(Size, Size, Size, const float*, const float*, const float*, float*, float*, float*);
+template void dense_backward(Size, Size, Size, const double*, const double*, const double*, double*, double*, double*);
+
+}  // namespace densegrad

@@ -1,0 +1,144 @@
+#include "ops/gemm.hpp"
+
+#include <algorithm>
+
+#include "base/primitives.hpp"
+#include "ops/parallel.hpp"
+
+namespace densegrad {
+namespace {
+
+// A block of A is read again for every panel of B, so it should stay in half of a 1 MiB second-level cache.
+constexpr Size kBlockBytes = 512 * 1024;
+
+constexpr int kIdentity = static_cast<int>(Activation::identity);
+constexpr int kRelu = static_cast<int>(Activation::relu);
+
+// Rows of a block of A that is `depth` deep.
+template <class T>
+Size block_rows(Size rows, Size depth) {
+  constexpr Size least = 56;  // four tiles share the cost of bringing in a panel of B
+  const Size fitting = kBlockBytes / static_cast<Size>(sizeof(T)) / std::max<Size>(depth, 1);
+  const Size blocks = divide_up(rows, std::max(fitting, least));
+  return divide_up(rows, std::max<Size>(blocks, 1));
+}
+
+}  // namespace
+
+template <class T>
+void PackScratch<T>::reserve(Size depth) {
+  depth_ = depth;
+  buffer_.reserve(depth * kPanel<T> * usable_threads());
+}
+
+template <class T>
+T* PackScratch<T>::of_this_thread() {
+  return buffer_.data() + this_thread() * depth_ * kPanel<T>;
+}
+
+template <class T>
+void forward_product(const Kernels<T>& kernels, Panels<const T> x, const T* w, const T* b, Panels<T> y, Fused<T> f,
+                     PackScratch<T>& scratch) {
+  const Size in = x.columns, out = y.columns;
+  const Size height = block_rows<T>(x.rows, in), blocks = divide_up(x.rows, height);
+  scratch.reserve(in);
+  const double work = static_cast<double>(x.rows) * static_cast<double>(in) * static_cast<double>(out);
+  run_tasks(blocks * y.count(), work, [&](Size task) {
+    const Size first = task / y.count() * height, p = task % y.count(), column = p * kPanel<T>;
+    T* packed = scratch.of_this_thread();
+    Sweep<T> s{};
+    s.rows = std::min(height, x.rows - first);
+    s.depth = in;
+    s.columns = std::min(kPanel<T>, out - column);
+    s.a = x.data + first * kPanel<T>;
+    s.a_panel = x.panel_size();
+    s.bias = b == nullptr ? nullptr : b + column;
+    s.c = y.panel(p) + first * kPanel<T>;
+    s.c_stride = kPanel<T>;
+    s.finish = f.activation == kRelu ? Finish::relu : Finish::store;
+    if (s.columns == kPanel<T>) {
+      s.b = w + column;
+      s.b_stride = out;
+      s.packed = packed;
+    } else {  // whole vectors would read beyond the last row
+      kernels.pack_rows(in, s.columns, w + column, out, nullptr, packed, 0);
+      s.b = packed;
+      s.b_stride = kPanel<T>;
+    }
+    kernels.sweep(s);
+    if (f.activation != kIdentity && f.activation != kRelu) {
+      kernels.activation_forward[f.activation](s.rows, kPanel<T>, s.c, kPanel<T>, s.c, kPanel<T>, f.attributes);
+    }
+  });
+}
+
+template <class T>
+void backward_product(const Kernels<T>& kernels, Panels<const T> dz, const T* w, Panels<T> dx, Panels<const T> y,
+                      Fused<T> f, PackScratch<T>& scratch) {
+  const Size in = dx.columns, out = dz.columns;
+  const Size height = block_rows<T>(dz.rows, out), blocks = divide_up(dz.rows, height);
+  const bool masked = y.data != nullptr && f.activation == kRelu;
+  scratch.reserve(out);
+  const double work = static_cast<double>(dz.rows) * static_cast<double>(in) * static_cast<double>(out);
+  run_tasks(blocks * dx.count(), work, [&](Size task) {
+    const Size first = task / dx.count() * height, p = task % dx.count(), column = p * kPanel<T>;
+    T* packed = scratch.of_this_thread();
+    Sweep<T> s{};
+    s.rows = std::min(height, dz.rows - first);
+    s.depth = out;
+    s.columns = std::min(kPanel<T>, in - column);
+    s.a = dz.data + first * kPanel<T>;
+    s.a_panel = dz.panel_size();
+    s.b = packed;
+    s.b_stride = kPanel<T>;
+    s.c = dx.panel(p) + first * kPanel<T>;
+    s.c_stride = kPanel<T>;
+    s.y = y.data == nullptr ? nullptr : y.panel(p) + first * kPanel<T>;
+    s.finish = masked ? Finish::relu_mask : Finish::store;
+    kernels.pack_transposed(s.columns, out, w + column * out, out, packed, kPanel<T>);
+    kernels.sweep(s);
+    if (s.y != nullptr && !masked && f.activation != kIdentity) {
+      kernels.activation_backward[f.activation](s.rows, s.columns, s.c, kPanel<T>, nullptr, kPanel<T>, s.y, kPanel<T>,
+                                                s.c, kPanel<T>, f.attributes);
+    }
+  });
+}
+
+template <class T>
+void weight_product(const Kernels<T>& kernels, Panels<const T> x, Panels<const T> dz, T* w, Finish finish,
+                    double rate) {
+  const Size in = x.columns, out = dz.columns;
+  const Size panels = std::max<Size>(1, kBlockBytes / static_cast<Size>(sizeof(T)) / std::max<Size>(x.panel_size(), 1));
+  const Size blocks = divide_up(x.count(), panels);
+  const double work = static_cast<double>(x.rows) * static_cast<double>(in) * static_cast<double>(out);
+  run_tasks(blocks * dz.count(), work, [&](Size task) {
+    const Size first = task / dz.count() * panels, p = task % dz.count();
+    const Size row = first * kPanel<T>, column = p * kPanel<T>;
+    Sweep<T> s{};
+    s.rows = std::min(panels * kPanel<T>, in - row);
+    s.depth = x.rows;
+    s.columns = std::min(kPanel<T>, out - column);
+    s.a = x.panel(first);
+    s.a_panel = x.panel_size();
+    s.b = dz.panel(p);
+    s.b_stride = kPanel<T>;
+    s.c = w + row * out + column;
+    s.c_stride = out;
+    s.rate = static_cast<T>(rate);
+    s.finish = finish;
+    kernels.sweep_transposed(s);
+  });
+}
+
+#define DENSEGRAD_INSTANTIATE(T)                                                                                   \
+  template class PackScratch<T>;                                                                                   \
+  template void forward_product(const Kernels<T>&, Panels<const T>, const T*, const T*, Panels<T>, Fused<T>,       \
+                                PackScratch<T>&);                                                                  \
+  template void backward_product(const Kernels<T>&, Panels<const T>, const T*, Panels<T>, Panels<const T>, Fused<T>, \
+                                 PackScratch<T>&);                                                                 \
+  template void weight_product(const Kernels<T>&, Panels<const T>, Panels<const T>, T*, Finish, double);
+DENSEGRAD_INSTANTIATE(float)
+DENSEGRAD_INSTANTIATE(double)
+#undef DENSEGRAD_INSTANTIATE
+
+}  // namespace densegrad

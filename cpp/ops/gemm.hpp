@@ -1,0 +1,45 @@
+#pragma once
+
+// The three products of a dense layer, on panels.
+
+#include "base/aligned_buffer.hpp"
+#include "kernels/table.hpp"
+#include "ops/panels.hpp"
+
+namespace densegrad {
+
+/// An elementwise activation that a product applies to what it has just computed.
+template <class T>
+struct Fused {
+  int activation = 0;  // its place in the table
+  const double* attributes = nullptr;
+};
+
+/// Scratch for one packed panel of w or w^T a thread; grows, and is then reused.
+template <class T>
+class PackScratch {
+ public:
+  /// Room for `depth` rows a thread.
+  void reserve(Size depth);
+  T* of_this_thread();
+
+ private:
+  AlignedBuffer<T> buffer_;
+  Size depth_ = 0;
+};
+
+/// y = f(x w + b). w (x.columns, y.columns) row-major, b (y.columns) or null.
+template <class T>
+void forward_product(const Kernels<T>& kernels, Panels<const T> x, const T* w, const T* b, Panels<T> y, Fused<T> f,
+                     PackScratch<T>& scratch);
+
+/// dx = (dz w^T) f'(y): the gradient before the activation f that gave y. y.data may be null: dx = dz w^T then.
+template <class T>
+void backward_product(const Kernels<T>& kernels, Panels<const T> dz, const T* w, Panels<T> dx, Panels<const T> y,
+                      Fused<T> f, PackScratch<T>& scratch);
+
+/// dw = x^T dz, row-major; or w = w - rate x^T dz where `descend`.
+template <class T>
+void weight_product(const Kernels<T>& kernels, Panels<const T> x, Panels<const T> dz, T* w, Finish finish, double rate);
+
+}  // namespace densegrad

@@ -1,0 +1,36 @@
+#pragma once
+
+// The ops work on matrices in panels (see kernels/table.hpp). This folder blocks for the caches and divides work
+// between threads; how a tile is computed is the kernels' business.
+
+#include "densegrad/types.hpp"
+#include "kernels/table.hpp"
+
+namespace densegrad {
+
+constexpr Size divide_up(Size a, Size b) { return (a + b - 1) / b; }
+
+/// A matrix cut into panels of kPanel columns.
+template <class T>
+struct Panels {
+  T* data = nullptr;
+  Size rows = 0;
+  Size columns = 0;
+
+  Size panel_size() const { return rows * kPanel<T>; }
+  Size count() const { return divide_up(columns, kPanel<T>); }
+  T* panel(Size p) const { return data + p * panel_size(); }
+
+  operator Panels<const T>() const { return {data, rows, columns}; }  // NOLINT: as T* becomes const T*
+};
+
+template <class T>
+inline constexpr Size kPanel<const T> = kPanel<T>;
+
+/// Elements that a matrix takes in panels.
+template <class T>
+constexpr Size panels_size(Size rows, Size columns) {
+  return rows * divide_up(columns, kPanel<T>) * kPanel<T>;
+}
+
+}  // namespace densegrad

@@ -1,0 +1,114 @@
+#pragma once
+
+// 512-bit vectors. The names are those of every file in this folder.
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+namespace densegrad {
+namespace {
+
+template <class T>
+struct Vec;
+
+template <>
+struct Vec<float> {
+  static constexpr int kLanes = 16;
+  static constexpr int kTileRows = 14;  // 14 x 2 accumulators, 2 columns of B, 1 broadcast: 31 of 32 registers
+  using Mask = __mmask16;
+  __m512 v;
+
+  static Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
+  static Vec load_first(const float* p, ptrdiff_t n) { return {_mm512_maskz_loadu_ps(first(n), p)}; }
+  static Vec set(float x) { return {_mm512_set1_ps(x)}; }
+  void store(float* p) const { _mm512_storeu_ps(p, v); }
+  void store_first(float* p, ptrdiff_t n) const { _mm512_mask_storeu_ps(p, first(n), v); }
+  static Mask first(ptrdiff_t n) { return static_cast<Mask>(n >= kLanes ? 0xffff : (1u << n) - 1u); }
+};
+
+template <>
+struct Vec<double> {
+  static constexpr int kLanes = 8;
+  static constexpr int kTileRows = 14;
+  using Mask = __mmask8;
+  __m512d v;
+
+  static Vec load(const double* p) { return {_mm512_loadu_pd(p)}; }
+  static Vec load_first(const double* p, ptrdiff_t n) { return {_mm512_maskz_loadu_pd(first(n), p)}; }
+  static Vec set(double x) { return {_mm512_set1_pd(x)}; }
+  void store(double* p) const { _mm512_storeu_pd(p, v); }
+  void store_first(double* p, ptrdiff_t n) const { _mm512_mask_storeu_pd(p, first(n), v); }
+  static Mask first(ptrdiff_t n) { return static_cast<Mask>(n >= kLanes ? 0xff : (1u << n) - 1u); }
+};
+
+using F = Vec<float>;
+using D = Vec<double>;
+
+inline F operator+(F a, F b) { return {_mm512_add_ps(a.v, b.v)}; }
+inline D operator+(D a, D b) { return {_mm512_add_pd(a.v, b.v)}; }
+inline F operator-(F a, F b) { return {_mm512_sub_ps(a.v, b.v)}; }
+inline D operator-(D a, D b) { return {_mm512_sub_pd(a.v, b.v)}; }
+inline F operator*(F a, F b) { return {_mm512_mul_ps(a.v, b.v)}; }
+inline D operator*(D a, D b) { return {_mm512_mul_pd(a.v, b.v)}; }
+inline F operator/(F a, F b) { return {_mm512_div_ps(a.v, b.v)}; }
+inline D operator/(D a, D b) { return {_mm512_div_pd(a.v, b.v)}; }
+
+// a b + c and c - a b, rounded once
+inline F fma(F a, F b, F c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+inline D fma(D a, D b, D c) { return {_mm512_fmadd_pd(a.v, b.v, c.v)}; }
+inline F fnma(F a, F b, F c) { return {_mm512_fnmadd_ps(a.v, b.v, c.v)}; }
+inline D fnma(D a, D b, D c) { return {_mm512_fnmadd_pd(a.v, b.v, c.v)}; }
+
+// where one operand is NaN, the second is the result
+inline F max(F a, F b) { return {_mm512_max_ps(a.v, b.v)}; }
+inline D max(D a, D b) { return {_mm512_max_pd(a.v, b.v)}; }
+inline F min(F a, F b) { return {_mm512_min_ps(a.v, b.v)}; }
+inline D min(D a, D b) { return {_mm512_min_pd(a.v, b.v)}; }
+
+inline F abs(F a) { return {_mm512_abs_ps(a.v)}; }
+inline D abs(D a) { return {_mm512_abs_pd(a.v)}; }
+inline F sqrt(F a) { return {_mm512_sqrt_ps(a.v)}; }
+inline D sqrt(D a) { return {_mm512_sqrt_pd(a.v)}; }
+inline F round(F a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+inline D round(D a) { return {_mm512_roundscale_pd(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+
+// false where an operand is NaN
+inline F::Mask less(F a, F b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ); }
+inline D::Mask less(D a, D b) { return _mm512_cmp_pd_mask(a.v, b.v, _CMP_LT_OQ); }
+inline F::Mask equal(F a, F b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ); }
+inline D::Mask equal(D a, D b) { return _mm512_cmp_pd_mask(a.v, b.v, _CMP_EQ_OQ); }
+
+inline F select(F::Mask m, F a, F b) { return {_mm512_mask_blend_ps(m, b.v, a.v)}; }
+inline D select(D::Mask m, D a, D b) { return {_mm512_mask_blend_pd(m, b.v, a.v)}; }
+inline bool any(F::Mask m) { return m != 0; }
+inline bool any(D::Mask m) { return m != 0; }
+
+// a 2^n for whole n of any size, with gradual under- and overflow
+inline F scale_by_power(F a, F n) { return {_mm512_scalef_ps(a.v, n.v)}; }
+inline D scale_by_power(D a, D n) { return {_mm512_scalef_pd(a.v, n.v)}; }
+
+// a = mantissa 2^exponent with 1 <= mantissa < 2, for normal a > 0
+inline F exponent(F a) { return {_mm512_getexp_ps(a.v)}; }
+inline D exponent(D a) { return {_mm512_getexp_pd(a.v)}; }
+inline F mantissa(F a) { return {_mm512_getmant_ps(a.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src)}; }
+inline D mantissa(D a) { return {_mm512_getmant_pd(a.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src)}; }
+
+inline F copy_sign(F magnitude, F sign) {
+  const __m512i bit = _mm512_set1_epi32(INT32_MIN);
+  return {_mm512_castsi512_ps(_mm512_ternarylogic_epi32(bit, _mm512_castps_si512(sign.v),
+                                                        _mm512_castps_si512(magnitude.v), 0xca))};
+}
+inline D copy_sign(D magnitude, D sign) {
+  const __m512i bit = _mm512_set1_epi64(INT64_MIN);
+  return {_mm512_castsi512_pd(_mm512_ternarylogic_epi64(bit, _mm512_castpd_si512(sign.v),
+                                                        _mm512_castpd_si512(magnitude.v), 0xca))};
+}
+
+inline float reduce_add(F a) { return _mm512_reduce_add_ps(a.v); }
+inline double reduce_add(D a) { return _mm512_reduce_add_pd(a.v); }
+inline float first_lane(F a) { return _mm512_cvtss_f32(a.v); }
+inline double first_lane(D a) { return _mm512_cvtsd_f64(a.v); }
+
+}  // namespace
+}  // namespace densegrad

@@ -1,0 +1,526 @@
+"""The ops through ``dg.ops``: each against an oracle that owes nothing to the library."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from scipy import special
+
+import densegrad as dg
+from densegrad._primitives import PRIMITIVES, names
+
+ACTIVATIONS = names("activation")
+LOSSES = names("loss")
+
+SHAPES = [  # batch, in_features, out_features: ones, primes, around vectors and register tiles, one long sum
+    (1, 1, 1),
+    (1, 7, 1),
+    (2, 3, 5),
+    (7, 11, 13),
+    (13, 1, 29),
+    (14, 32, 64),
+    (15, 33, 17),
+    (17, 65, 33),
+    (31, 16, 97),
+    (64, 784, 10),
+    (129, 100, 1),
+]
+
+ORACLES = {
+    "identity": lambda z: z,
+    "sigmoid": special.expit,
+    "tanh": np.tanh,
+    "relu": lambda z: np.where(z > 0, z, 0.0),
+    "softmax": lambda z: special.softmax(z, axis=-1),
+}
+
+
+# ---- dense
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_dense_forward_is_exact_on_small_integers(backend, dtype, rng, shape):
+    batch, in_features, out_features = shape
+    x = rng.integers(-4, 5, (batch, in_features))
+    w = rng.integers(-4, 5, (in_features, out_features))
+    b = rng.integers(-9, 10, out_features)
+    z = dg.ops.dense_forward(x.astype(dtype), w.astype(dtype), b.astype(dtype))
+    assert z.dtype == dtype
+    np.testing.assert_array_equal(z, x @ w + b)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_dense_backward_is_exact_on_small_integers(backend, dtype, rng, shape):
+    batch, in_features, out_features = shape
+    x = rng.integers(-4, 5, (batch, in_features))
+    w = rng.integers(-4, 5, (in_features, out_features))
+    dz = rng.integers(-4, 5, (batch, out_features))
+    dx, dw, db = dg.ops.dense_backward(dz.astype(dtype), x.astype(dtype), w.astype(dtype))
+    assert dx.dtype == dw.dtype == db.dtype == dtype
+    np.testing.assert_array_equal(dx, dz @ w.T)
+    np.testing.assert_array_equal(dw, x.T @ dz)
+    np.testing.assert_array_equal(db, dz.sum(axis=0))
+
+
+def assert_product(got, a, b, plus=0.0):
+    """|got - (a b + plus)| <= 2 k eps (|a| |b| + |plus|), the sum of k products and one addition."""
+    eps = np.finfo(got.dtype).eps
+    wide = np.longdouble
+    exact = a.astype(wide) @ b.astype(wide) + plus
+    bound = np.abs(a).astype(wide) @ np.abs(b).astype(wide) + np.abs(plus)
+    assert (np.abs(got.astype(wide) - exact) <= 2 * (a.shape[1] + 1) * eps * bound).all()
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_dense_errors_stay_within_the_bound_of_their_sums(backend, dtype, rng, shape):
+    batch, in_features, out_features = shape
+    x = rng.normal(size=(batch, in_features)).astype(dtype)
+    w = rng.normal(size=(in_features, out_features)).astype(dtype)
+    b = rng.normal(size=out_features).astype(dtype)
+    dz = rng.normal(size=(batch, out_features)).astype(dtype)
+    assert_product(dg.ops.dense_forward(x, w, b), x, w, b)
+    dx, dw, db = dg.ops.dense_backward(dz, x, w)
+    assert_product(dx, dz, w.T)
+    assert_product(dw, x.T, dz)
+    assert_product(db[None, :], np.ones((1, batch), dtype), dz)
+
+
+def test_dense_forward_without_bias_is_the_product(backend, dtype, rng):
+    x = rng.integers(-4, 5, (5, 3)).astype(dtype)
+    w = rng.integers(-4, 5, (3, 7)).astype(dtype)
+    np.testing.assert_array_equal(dg.ops.dense_forward(x, w), x @ w)
+    np.testing.assert_array_equal(dg.ops.dense_forward(x, w, None), x @ w)
+
+
+def test_dense_of_no_rows_has_no_rows_and_zero_gradients(backend, dtype):
+    w = np.ones((3, 2), dtype)
+    empty = np.empty((0, 3), dtype)
+    assert dg.ops.dense_forward(empty, w, np.ones(2, dtype)).shape == (0, 2)
+    dx, dw, db = dg.ops.dense_backward(np.empty((0, 2), dtype), empty, w)
+    assert dx.shape == (0, 3)
+    np.testing.assert_array_equal(dw, np.zeros((3, 2)))
+    np.testing.assert_array_equal(db, np.zeros(2))
+
+
+def test_dense_writes_out_and_returns_it(backend, dtype, rng):
+    x, w, b, dz = (rng.integers(-4, 5, shape).astype(dtype) for shape in [(5, 3), (3, 7), (7,), (5, 7)])
+    out = np.full((5, 7), np.nan, dtype)
+    assert dg.ops.dense_forward(x, w, b, out=out) is out
+    np.testing.assert_array_equal(out, x @ w + b)
+    outs = tuple(np.full(shape, np.nan, dtype) for shape in [(5, 3), (3, 7), (7,)])
+    returned = dg.ops.dense_backward(dz, x, w, out=outs)
+    assert all(a is b for a, b in zip(returned, outs, strict=True))
+    for got, expected in zip(outs, (dz @ w.T, x.T @ dz, dz.sum(axis=0)), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_an_out_that_overlaps_an_input_is_refused_or_right(backend, dtype, rng):
+    x, w, dz = rng.integers(-4, 5, (3, 6, 6)).astype(dtype)
+    expected = dz @ w.T, x.T @ dz, dz.sum(axis=0)
+    z = x @ w
+    try:
+        got = dg.ops.dense_backward(dz, x, w, out=(dz, w, np.empty(6, dtype)))
+        also = dg.ops.dense_forward(x, z, out=z)
+    except ValueError:
+        return
+    for a, b in zip((*got, also), (*expected, x @ (x @ w)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_ops_compute_in_float32_where_every_array_is_and_in_float64_otherwise(backend):
+    narrow, wide = np.ones((2, 2), "float32"), np.ones((2, 2))
+    assert dg.ops.dense_forward(narrow, narrow).dtype == "float32"
+    assert dg.ops.dense_forward(narrow, wide).dtype == "float64"
+    assert dg.ops.dense_forward([[1, 2]], [[1], [2]]).dtype == "float64"
+    assert dg.ops.activation_forward("relu", narrow).dtype == "float32"
+
+
+def test_big_endian_float32_counts_as_float32(backend):
+    swapped = np.ones((2, 2), ">f4")
+    assert dg.ops.dense_forward(swapped, swapped).dtype == "float32"
+
+
+# ---- activations, forward
+
+
+def test_every_activation_has_an_oracle_here():
+    assert sorted(ORACLES) == sorted(ACTIVATIONS)
+
+
+def grid(dtype):
+    """Numbers over the whole useful range of z: dense near 0, every magnitude, both signs."""
+    magnitudes = 10.0 ** np.arange(-44, 5, 0.25)
+    steps = np.concatenate([np.linspace(0, 20, 8001), np.linspace(20, 110, 3001), magnitudes])
+    return np.concatenate([-steps, steps]).astype(dtype)
+
+
+def assert_within_ulps(got, exact, ulp, also=0.0):
+    """Within ``ulp`` units of float32, or 1e-14 in float64; below the smallest normal number, 0 will do."""
+    if got.dtype == "float32":
+        allowed = ulp * np.spacing(np.abs(exact).astype("float32")).astype("float64")
+    else:
+        allowed = np.abs(exact) * 1e-14 * (ulp > 0)
+    allowed = allowed + also + (np.finfo(got.dtype).tiny if ulp else 0)
+    error = np.abs(got.astype("float64") - exact)
+    worst = np.argmax(error - allowed)
+    assert (error <= allowed).all(), f"got {got.flat[worst]!r}, expected {exact.flat[worst]!r}"
+
+
+@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if not PRIMITIVES[name].by_row])
+def test_elementwise_activations_are_within_their_ulps_over_the_whole_range(backend, dtype, name):
+    z = grid(dtype)
+    y = dg.ops.activation_forward(name, z)
+    assert y.dtype == dtype
+    assert_within_ulps(y, ORACLES[name](z.astype("float64")), PRIMITIVES[name].ulp)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 10, 17, 33, 100])
+@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if PRIMITIVES[name].by_row])
+def test_row_activations_are_within_their_ulps_and_the_rounding_of_z(backend, dtype, rng, name, width):
+    for spread in (1.0, 10.0, 100.0):
+        z = rng.uniform(-spread, spread, (23, width)).astype(dtype)
+        wide = z.astype("float64")
+        exact = ORACLES[name](wide)
+        rounding = (wide.max(axis=-1, keepdims=True) - wide) * np.finfo(dtype).eps  # of z - max z
+        y = dg.ops.activation_forward(name, z)
+        assert_within_ulps(y, exact, PRIMITIVES[name].ulp, also=exact * rounding)
+        np.testing.assert_allclose(y.sum(axis=-1), 1, rtol=width * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if PRIMITIVES[name].ulp == 0])
+def test_exact_activations_give_the_exact_bits(backend, dtype, rng, name):
+    z = rng.normal(size=(7, 33)).astype(dtype)
+    np.testing.assert_array_equal(dg.ops.activation_forward(name, z), ORACLES[name](z).astype(dtype))
+
+
+EXTREMES = [0.0, -0.0, 1e-8, -1e-8, 20.0, -20.0, 100.0, -100.0, 1e3, -1e3, 1e4, -1e4, np.inf, -np.inf]
+
+
+@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if not PRIMITIVES[name].by_row])
+def test_extreme_z_gives_the_mathematical_limit(backend, dtype, name):
+    z = np.array(EXTREMES, dtype)
+    y = dg.ops.activation_forward(name, z)
+    finite = np.isfinite(z)
+    exact = ORACLES[name](z.astype("float64"))
+    assert_within_ulps(y[finite], exact[finite], PRIMITIVES[name].ulp)
+    limits = {"identity": (-np.inf, np.inf), "sigmoid": (0, 1), "tanh": (-1, 1), "relu": (0, np.inf)}
+    low, high = limits[name]
+    assert y[-1] == low
+    assert y[-2] == high
+
+
+def test_saturated_sigmoid_and_tanh_are_exactly_their_limit(backend, dtype):
+    z = np.array([1e3, 1e4, -1e3, -1e4], dtype)
+    np.testing.assert_array_equal(dg.ops.activation_forward("sigmoid", z), [1, 1, 0, 0])
+    np.testing.assert_array_equal(dg.ops.activation_forward("tanh", z), [1, 1, -1, -1])
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ([0.0, 0.0], [0.5, 0.5]),
+        ([1e4, -1e4], [1, 0]),
+        ([1e4, 1e4, 0.0, 1e4], [1 / 3, 1 / 3, 0, 1 / 3]),
+        ([-1e4, -1e4], [0.5, 0.5]),
+        ([1e3, 0.0, -1e3], [1, 0, 0]),
+        ([0.0, np.inf, 5.0], [0, 1, 0]),
+        ([-np.inf, np.inf, 1e4], [0, 1, 0]),
+        ([0.0, -np.inf, 0.0], [0.5, 0, 0.5]),
+        ([7.0], [1]),
+        ([np.inf], [1]),
+    ],
+    ids=str,
+)
+def test_softmax_of_extreme_rows_is_the_limit(backend, dtype, row, expected):
+    y = dg.ops.activation_forward("softmax", np.array([row, row], dtype))
+    np.testing.assert_allclose(y, [expected, expected], rtol=4 * np.finfo(dtype).eps, atol=0)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_nan_in_gives_nan_out_and_harms_no_other_row(backend, dtype, rng, name):
+    z = rng.normal(size=(3, 19)).astype(dtype)
+    clean = dg.ops.activation_forward(name, z)
+    z[1, 4] = np.nan
+    y = dg.ops.activation_forward(name, z)
+    spoilt = np.zeros(z.shape, bool)
+    spoilt[1, slice(None) if PRIMITIVES[name].by_row else 4] = True
+    assert np.isnan(y[spoilt]).all()
+    np.testing.assert_array_equal(y[~spoilt], clean[~spoilt])
+
+
+@pytest.mark.parametrize("shape", [(1,), (5,), (33,), (2, 3), (2, 3, 4), (0, 3)], ids=str)
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_take_any_shape(backend, dtype, rng, name, shape):
+    z = rng.normal(size=shape).astype(dtype)
+    y = dg.ops.activation_forward(name, z)
+    assert y.shape == shape
+    flat = z.reshape(-1, shape[-1])
+    np.testing.assert_array_equal(y.reshape(flat.shape), dg.ops.activation_forward(name, flat))
+    assert dg.ops.activation_backward(name, np.ones_like(z), z, y).shape == shape
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activation_forward_writes_out_and_leaves_z(backend, dtype, rng, name):
+    z = rng.normal(size=(4, 21)).astype(dtype)
+    before, out = z.copy(), np.full_like(z, np.nan)
+    assert dg.ops.activation_forward(name, z, out=out) is out
+    np.testing.assert_array_equal(out, dg.ops.activation_forward(name, z))
+    np.testing.assert_array_equal(z, before)
+    assert not np.shares_memory(dg.ops.activation_forward(name, z), z)
+
+
+# ---- activations, backward
+
+
+def away_from_kinks(rng, shape):
+    """Numbers no closer to 0 than 0.01, where ReLU and its kin have their kink."""
+    z = rng.uniform(-3, 3, shape)
+    return np.where(np.abs(z) < 0.01, 0.5, z)
+
+
+def differences(function, p):
+    """Central differences of a scalar function, in float64."""
+    gradient, h = np.empty_like(p), 6e-6
+    for place in np.ndindex(p.shape):
+        above, below = p.copy(), p.copy()
+        above[place] += h
+        below[place] -= h
+        gradient[place] = (function(above) - function(below)) / (2 * h)
+    return gradient
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (4, 3), (2, 17)], ids=str)
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activation_backward_agrees_with_central_differences(backend, dtype, rng, name, shape):
+    z = away_from_kinks(rng, shape).astype(dtype).astype("float64")
+    dy = rng.normal(size=shape).astype(dtype).astype("float64")
+    expected = differences(lambda z: float((dy * ORACLES[name](z)).sum()), z)
+    dz = dg.ops.activation_backward(name, dy.astype(dtype), z.astype(dtype), ORACLES[name](z).astype(dtype))
+    assert dz.dtype == dtype
+    np.testing.assert_allclose(dz, expected, rtol=0, atol=1e-8 if dtype == "float64" else 2e-6)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activation_backward_reads_only_what_the_table_says(backend, dtype, rng, name):
+    z = away_from_kinks(rng, (5, 18)).astype(dtype)
+    dy = rng.normal(size=z.shape).astype(dtype)
+    y = dg.ops.activation_forward(name, z)
+    expected = dg.ops.activation_backward(name, dy, z, y)
+    nothing = np.full_like(z, np.nan)
+    reads = PRIMITIVES[name].reads
+    got = dg.ops.activation_backward(name, dy, z if "z" in reads else nothing, y if "y" in reads else nothing)
+    np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activation_backward_may_write_over_dy(backend, dtype, rng, name):
+    z = away_from_kinks(rng, (5, 18)).astype(dtype)
+    dy, y = rng.normal(size=z.shape).astype(dtype), dg.ops.activation_forward(name, z)
+    expected = dg.ops.activation_backward(name, dy, z, y)
+    assert dg.ops.activation_backward(name, dy, z, y, out=dy) is dy
+    np.testing.assert_array_equal(dy, expected)
+
+
+def test_relu_backward_is_exact_and_zero_at_zero(backend, dtype):
+    z = np.array([-1.0, -0.0, 0.0, 1e-30, 2.0], dtype)
+    dy = np.array([3.0, 3, 3, 3, -7], dtype)
+    y = dg.ops.activation_forward("relu", z)
+    np.testing.assert_array_equal(dg.ops.activation_backward("relu", dy, z, y), [0, 0, 0, 3, -7])
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "softmax"])
+def test_the_gradient_of_a_saturated_activation_is_zero(backend, dtype, name):
+    z = np.array([[1e4, -1e4], [-1e4, 1e4]], dtype)
+    y = dg.ops.activation_forward(name, z)
+    np.testing.assert_array_equal(dg.ops.activation_backward(name, np.ones_like(z), z, y), np.zeros((2, 2)))
+
+
+# ---- losses
+
+
+def row_losses(name, p, t):
+    """The loss of each row, in float64; t has p's shape."""
+    p = p.astype("float64")
+    match name:
+        case "mse":
+            return ((p - t) ** 2).mean(axis=1)
+        case "half_squared_error":
+            return ((p - t) ** 2).sum(axis=1) / 2
+        case "binary_cross_entropy":
+            return -(special.xlogy(t, p) + special.xlog1py(1 - t, -p)).mean(axis=1)
+        case "binary_cross_entropy_with_logits":
+            return -(t * special.log_expit(p) + (1 - t) * special.log_expit(-p)).mean(axis=1)
+        case "cross_entropy":
+            return -(t * special.log_softmax(p, axis=1)).sum(axis=1)
+    raise AssertionError(f"no oracle for {name}")
+
+
+def loss_case(name, rng, dtype, shape):
+    """A prediction and a target that suit a loss, exactly representable in ``dtype``."""
+    p, t = rng.normal(size=shape), rng.normal(size=shape)
+    if name == "binary_cross_entropy":
+        p = rng.uniform(0.05, 0.95, shape)
+    if PRIMITIVES[name].target == "probabilities":
+        t = rng.uniform(0, 1, shape)
+    elif PRIMITIVES[name].target == "classes":
+        t = rng.dirichlet(np.ones(shape[1]), shape[0])
+    return p.astype(dtype), t.astype(dtype)
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (5, 3), (17, 33), (64, 10)], ids=str)
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_agree_with_their_formula(backend, dtype, rng, name, shape):
+    p, t = loss_case(name, rng, dtype, shape)
+    value, gradient = dg.ops.loss(name, p, t)
+    assert isinstance(value, float)
+    assert gradient.dtype == dtype
+    assert gradient.shape == p.shape
+    expected = row_losses(name, p, t.astype("float64")).mean()
+    assert value == pytest.approx(expected, rel=1e-6 if dtype == "float32" else 1e-13)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_weighted_losses_are_sum_w_l_over_sum_w(backend, dtype, rng, name):
+    p, t = loss_case(name, rng, dtype, (9, 4))
+    weights = rng.uniform(0, 3, 9).astype(dtype)
+    weights[3] = 0
+    wide = weights.astype("float64")
+    value, gradient = dg.ops.loss(name, p, t, weights)
+    expected = (wide * row_losses(name, p, t.astype("float64"))).sum() / wide.sum()
+    assert value == pytest.approx(expected, rel=1e-6 if dtype == "float32" else 1e-13)
+    np.testing.assert_array_equal(gradient[3], np.zeros(4))
+    scaled, same = dg.ops.loss(name, p, t, weights * 4)
+    assert scaled == pytest.approx(value, rel=1e-6)
+    np.testing.assert_allclose(same, gradient, rtol=1e-5 if dtype == "float32" else 1e-13)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", LOSSES)
+def test_loss_gradients_agree_with_central_differences(backend, dtype, rng, name, weighted):
+    p, t = loss_case(name, rng, dtype, (4, 3))
+    weights = rng.uniform(0.5, 2, 4).astype(dtype) if weighted else None
+    shares = np.full(4, 0.25) if weights is None else weights.astype("float64") / weights.sum(dtype="float64")
+    target = t.astype("float64")
+    expected = differences(lambda p: float(shares @ row_losses(name, p, target)), p.astype("float64"))
+    gradient = dg.ops.loss(name, p, t, weights)[1]
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-8 if dtype == "float64" else 2e-6)
+
+
+@pytest.mark.parametrize("width", [2, 3, 10, 33])
+def test_cross_entropy_takes_labels_one_hot_and_soft_rows_alike(backend, dtype, rng, width):
+    p = rng.normal(size=(12, width)).astype(dtype)
+    labels = rng.integers(0, width, 12)
+    value, gradient = dg.ops.loss("cross_entropy", p, labels)
+    expected = -special.log_softmax(p.astype("float64"), axis=1)[np.arange(12), labels].mean()
+    assert value == pytest.approx(expected, rel=1e-6)
+    one_hot = np.eye(width, dtype=int)[labels]
+    for target in (labels[:, None], labels.astype(float), one_hot, one_hot.astype(float)):
+        same, also = dg.ops.loss("cross_entropy", p, target)
+        assert same == pytest.approx(value, rel=1e-6)
+        np.testing.assert_allclose(also, gradient, rtol=0, atol=np.finfo(dtype).eps)
+
+
+def test_cross_entropy_gradient_is_softmax_minus_target_over_the_batch(backend, dtype, rng):
+    p, t = loss_case("cross_entropy", rng, dtype, (6, 5))
+    expected = (special.softmax(p.astype("float64"), axis=1) - t) / 6
+    gradient = dg.ops.loss("cross_entropy", p, t)[1]
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=4 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize(
+    "case",  # logits, target, value, gradient
+    [
+        ([[1e4, -1e4]], [0], 0.0, [[0, 0]]),
+        ([[1e4, -1e4]], [1], 2e4, [[1, -1]]),
+        ([[1e4, 1e4, 1e4]], [2], np.log(3), [[1 / 3, 1 / 3, -2 / 3]]),
+        ([[-1e4, -1e4]], [0], np.log(2), [[-0.5, 0.5]]),
+        ([[1e4, -1e4]], [[0.5, 0.5]], 1e4, [[0.5, -0.5]]),
+        ([[1e4, 0.0], [0.0, 1e4]], [0, 0], 5e3, [[0, 0], [-0.5, 0.5]]),
+    ],
+    ids=str,
+)
+def test_cross_entropy_of_extreme_logits_is_finite_and_right(backend, dtype, case):
+    logits, target, value, gradient = case
+    got, slope = dg.ops.loss("cross_entropy", np.array(logits, dtype), target)
+    assert got == pytest.approx(value, rel=1e-6)
+    np.testing.assert_allclose(slope, gradient, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "case",  # logit, target, value, gradient
+    [
+        (1e4, 1, 0, 0),
+        (-1e4, 1, 1e4, -1),
+        (1e4, 0, 1e4, 1),
+        (-1e4, 0, 0, 0),
+        (1e4, 0.25, 7500, 0.75),
+        (0, 0.5, np.log(2), 0),
+    ],
+    ids=str,
+)
+def test_binary_cross_entropy_of_extreme_logits_is_finite_and_right(backend, dtype, case):
+    logit, target, value, gradient = case
+    got, slope = dg.ops.loss("binary_cross_entropy_with_logits", np.array([[logit]], dtype), [[target]])
+    assert got == pytest.approx(value, rel=1e-6)
+    np.testing.assert_allclose(slope, [[gradient]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("p", "t", "value"), [(0, 0, 0), (1, 1, 0), (0, 1, 100), (1, 0, 100)])
+def test_binary_cross_entropy_holds_the_logarithm_of_zero_at_minus_100(backend, dtype, p, t, value):
+    got, slope = dg.ops.loss("binary_cross_entropy", np.array([[p]], dtype), [[t]])
+    assert got == value
+    assert np.isfinite(slope).all()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_loss_writes_the_gradient_to_out(backend, dtype, rng, name):
+    p, t = loss_case(name, rng, dtype, (6, 5))
+    before, out = p.copy(), np.full_like(p, np.nan)
+    value, returned = dg.ops.loss(name, p, t, out=out)
+    expected = dg.ops.loss(name, p, t)
+    assert returned is out
+    assert value == expected[0]
+    np.testing.assert_array_equal(out, expected[1])
+    np.testing.assert_array_equal(p, before)
+
+
+# ---- updates
+
+
+def test_sgd_update_is_within_the_roundings_of_w_minus_lr_dw(backend, dtype, rng):
+    w = rng.normal(size=501).astype(dtype)
+    dw = rng.normal(size=501).astype(dtype)
+    lr = float(np.float32(0.1))
+    before = w.copy()
+    dg.ops.sgd_update(w, dw, lr)
+    for got, old, slope in zip(w, before, dw, strict=True):
+        exact = Fraction(float(old)) - Fraction(lr) * Fraction(float(slope))
+        product = np.asarray(lr * float(slope), dtype)
+        roundings = (Fraction(float(np.spacing(abs(got)))) + Fraction(float(np.spacing(abs(product))))) / 2
+        assert abs(Fraction(float(got)) - exact) <= roundings
+
+
+def test_sgd_update_is_exact_on_small_integers_for_any_length(backend, dtype, rng):
+    for size in (0, 1, 7, 8, 9, 15, 16, 17, 31, 33, 1000):
+        w, dw = rng.integers(-50, 50, (2, size)).astype(dtype)
+        expected, slope = w - dw / 2, dw.copy()
+        assert dg.ops.sgd_update(w, dw, 0.5) is None
+        np.testing.assert_array_equal(w, expected)
+        np.testing.assert_array_equal(dw, slope)
+
+
+def test_optimizer_update_by_name_is_the_named_update(backend, dtype, rng):
+    w, dw = rng.normal(size=(2, 65)).astype(dtype)
+    other = w.copy()
+    dg.ops.sgd_update(w, dw, 0.25)
+    dg.ops.optimizer_update("sgd", other, dw, None, 0, 0.25)
+    np.testing.assert_array_equal(w, other)
+
+
+def test_an_update_at_rate_zero_changes_nothing(backend, dtype, rng):
+    w, dw = rng.normal(size=(2, 33)).astype(dtype)
+    before = w.copy()
+    dg.ops.sgd_update(w, dw, 0.0)
+    np.testing.assert_array_equal(w, before)
