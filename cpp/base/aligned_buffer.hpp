@@ -23,8 +23,8 @@ class AlignedBuffer {
       if (size > (std::numeric_limits<Size>::max() - kAlignment) / static_cast<Size>(sizeof(T))) {
         throw std::bad_alloc();
       }
-      const std::size_t bytes = (static_cast<std::size_t>(size) * sizeof(T) + kAlignment - 1) &
-                                ~static_cast<std::size_t>(kAlignment - 1);
+      const std::size_t bytes =
+          (static_cast<std::size_t>(size) * sizeof(T) + kAlignment - 1) & ~static_cast<std::size_t>(kAlignment - 1);
       void* memory = std::aligned_alloc(kAlignment, bytes);
       if (memory == nullptr) throw std::bad_alloc();
       data_.reset(static_cast<T*>(std::memset(memory, 0, bytes)));

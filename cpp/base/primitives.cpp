@@ -41,9 +41,7 @@ const PrimitiveRow& find_primitive(const std::string& kind, const std::string& n
 
 Activation activation_named(const std::string& name) { return enum_named<Activation>("activation", name); }
 LossKind loss_named(const std::string& name) { return enum_named<LossKind>("loss", name); }
-OptimizerKind optimizer_named(const std::string& name) {
-  return enum_named<OptimizerKind>("optimizer", name);
-}
+OptimizerKind optimizer_named(const std::string& name) { return enum_named<OptimizerKind>("optimizer", name); }
 
 std::vector<double> attribute_values(const PrimitiveRow& row, const std::map<std::string, double>& given) {
   std::vector<double> values;

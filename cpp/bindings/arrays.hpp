@@ -26,7 +26,8 @@ template <>
 inline constexpr const char* kDtypeName<Index> = "int64";
 
 inline bool is_float32(py::handle object) {
-  return py::isinstance<py::array>(object) && py::reinterpret_borrow<py::array>(object).dtype().equal(py::dtype::of<float>());
+  return py::isinstance<py::array>(object) &&
+         py::reinterpret_borrow<py::array>(object).dtype().equal(py::dtype::of<float>());
 }
 
 /// `object` as a C-contiguous array of T; throws TypeError otherwise. Any size where `shape` is empty, and -1 in it.

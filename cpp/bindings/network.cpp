@@ -192,7 +192,8 @@ std::unique_ptr<AnyNetwork> make_network(py::handle plan_object, py::handle para
 
 void register_network(py::module_& module) {
   const auto none = py::none();
-  py::class_<AnyNetwork>(module, "Network", "A plan bound to a parameter buffer, which it borrows and updates in place.")
+  py::class_<AnyNetwork>(module, "Network",
+                         "A plan bound to a parameter buffer, which it borrows and updates in place.")
       .def(py::init(&make_network), py::arg("plan"), py::arg("parameters"), py::arg("state") = none)
       .def("predict", &AnyNetwork::predict, py::arg("x"), py::kw_only(), py::arg("out") = none)
       .def("forward", &AnyNetwork::forward, py::arg("x"), py::kw_only(), py::arg("out") = none)

@@ -13,7 +13,8 @@ void register_primitives(py::module_& module) {
         py::list rows;
         for (const PrimitiveRow& row : primitives()) {
           py::list attributes;
-          for (const Attribute& a : row.attributes) attributes.append(py::make_tuple(a.name, a.fallback, a.low, a.high));
+          for (const Attribute& a : row.attributes)
+            attributes.append(py::make_tuple(a.name, a.fallback, a.low, a.high));
           py::dict entry;
           entry["name"] = row.name;
           entry["kind"] = row.kind;

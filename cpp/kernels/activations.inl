@@ -3,15 +3,15 @@
 namespace densegrad {
 namespace {
 
-#define DENSEGRAD_FORWARD(name)                                                                                  \
-  template <class T>                                                                                             \
+#define DENSEGRAD_FORWARD(name)                                                                                    \
+  template <class T>                                                                                               \
   void name##_forward(ptrdiff_t rows, ptrdiff_t columns, const T* z, ptrdiff_t z_stride, T* y, ptrdiff_t y_stride, \
                       [[maybe_unused]] const double* attributes) noexcept
-#define DENSEGRAD_BACKWARD(name)                                                                        \
-  template <class T>                                                                                    \
-  void name##_backward(ptrdiff_t rows, ptrdiff_t columns, const T* dy, ptrdiff_t dy_stride,             \
-                       [[maybe_unused]] const T* z, [[maybe_unused]] ptrdiff_t z_stride, const T* y,    \
-                       ptrdiff_t y_stride, T* dz, ptrdiff_t dz_stride,                                  \
+#define DENSEGRAD_BACKWARD(name)                                                                     \
+  template <class T>                                                                                 \
+  void name##_backward(ptrdiff_t rows, ptrdiff_t columns, const T* dy, ptrdiff_t dy_stride,          \
+                       [[maybe_unused]] const T* z, [[maybe_unused]] ptrdiff_t z_stride, const T* y, \
+                       ptrdiff_t y_stride, T* dz, ptrdiff_t dz_stride,                               \
                        [[maybe_unused]] const double* attributes) noexcept
 
 // y = z
@@ -87,9 +87,8 @@ DENSEGRAD_FORWARD(softmax) {
   for (ptrdiff_t i = 0; i < rows; ++i) {
     T* row = y + i * y_stride;
     const T sum = exp_shifted(columns, z + i * z_stride, row_max(columns, z + i * z_stride), row);
-    for_each_vector<T>(columns, [&](ptrdiff_t j, ptrdiff_t n) {
-      store_some(load_some(row + j, n) / Vec<T>::set(sum), row + j, n);
-    });
+    for_each_vector<T>(
+        columns, [&](ptrdiff_t j, ptrdiff_t n) { store_some(load_some(row + j, n) / Vec<T>::set(sum), row + j, n); });
   }
 }
 

@@ -53,7 +53,8 @@ inline Extent joined(ptrdiff_t rows, ptrdiff_t columns, Strides... strides) {
 }
 
 template <class T, class Function>
-void map_forward(ptrdiff_t rows, ptrdiff_t columns, const T* z, ptrdiff_t z_stride, T* y, ptrdiff_t y_stride, Function f) {
+void map_forward(ptrdiff_t rows, ptrdiff_t columns, const T* z, ptrdiff_t z_stride, T* y, ptrdiff_t y_stride,
+                 Function f) {
   const Extent extent = joined(rows, columns, z_stride, y_stride);
   for (ptrdiff_t i = 0; i < extent.rows; ++i) {
     for_each_vector<T>(extent.columns, [&](ptrdiff_t j, ptrdiff_t n) {
@@ -69,7 +70,8 @@ void map_backward(ptrdiff_t rows, ptrdiff_t columns, const T* dy, ptrdiff_t dy_s
   const Extent extent = joined(rows, columns, dy_stride, y_stride, dz_stride);
   for (ptrdiff_t i = 0; i < extent.rows; ++i) {
     for_each_vector<T>(extent.columns, [&](ptrdiff_t j, ptrdiff_t n) {
-      store_some(f(load_some(dy + i * dy_stride + j, n), load_some(y + i * y_stride + j, n)), dz + i * dz_stride + j, n);
+      store_some(f(load_some(dy + i * dy_stride + j, n), load_some(y + i * y_stride + j, n)), dz + i * dz_stride + j,
+                 n);
     });
   }
 }

@@ -41,8 +41,8 @@ template <Access kAccess, bool kPack, class T, int kRows, int kVectors>
 
 // `depth` products that lie within one panel of A
 template <Access kAccess, bool kPack, class T, int kRows, int kVectors>
-[[gnu::always_inline]] inline void accumulate(Accumulators<T, kRows, kVectors>& c, ptrdiff_t depth, const T* a, const T*& b,
-                                              ptrdiff_t b_stride, T*& packed) {
+[[gnu::always_inline]] inline void accumulate(Accumulators<T, kRows, kVectors>& c, ptrdiff_t depth, const T* a,
+                                              const T*& b, ptrdiff_t b_stride, T*& packed) {
   constexpr ptrdiff_t a_step = kAccess == Access::rows ? 1 : kPanel<T>;
   constexpr int unroll = 4;
   for (; depth >= unroll; depth -= unroll) {
@@ -81,7 +81,8 @@ template <Finish kFinish, class T>
 
 // Stores a tile that fills its vectors, from the registers.
 template <Finish kFinish, class T, int kRows, int kVectors>
-[[gnu::always_inline]] inline void store_whole(const Accumulators<T, kRows, kVectors>& sums, const Sweep<T>& s, ptrdiff_t offset) {
+[[gnu::always_inline]] inline void store_whole(const Accumulators<T, kRows, kVectors>& sums, const Sweep<T>& s,
+                                               ptrdiff_t offset) {
   const Vec<T> rate = Vec<T>::set(s.rate);
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
@@ -107,8 +108,8 @@ template <Finish kFinish, class T>
 }
 
 template <Finish kFinish, class T, int kRows, int kVectors>
-[[gnu::always_inline]] inline void store_tile(const Accumulators<T, kRows, kVectors>& sums, const Sweep<T>& s, ptrdiff_t first_row,
-                                              ptrdiff_t first_column) {
+[[gnu::always_inline]] inline void store_tile(const Accumulators<T, kRows, kVectors>& sums, const Sweep<T>& s,
+                                              ptrdiff_t first_row, ptrdiff_t first_column) {
   constexpr ptrdiff_t width = kVectors * Vec<T>::kLanes;
   const ptrdiff_t columns = s.columns - first_column, offset = first_row * s.c_stride + first_column;
   if (columns >= width) {

@@ -4,10 +4,10 @@
 namespace densegrad {
 namespace {
 
-#define DENSEGRAD_LOSS_KERNEL(name)                                                                       \
-  template <class T>                                                                                      \
-  double name##_loss(ptrdiff_t rows, ptrdiff_t columns, const T* p, ptrdiff_t p_stride, Targets<T> t,     \
-                     const T* weights, double scale, T* dp, ptrdiff_t dp_stride,                          \
+#define DENSEGRAD_LOSS_KERNEL(name)                                                                   \
+  template <class T>                                                                                  \
+  double name##_loss(ptrdiff_t rows, ptrdiff_t columns, const T* p, ptrdiff_t p_stride, Targets<T> t, \
+                     const T* weights, double scale, T* dp, ptrdiff_t dp_stride,                      \
                      [[maybe_unused]] const double* attributes) noexcept
 
 // Sums f(p, t, s) by row, where f gives the vector of losses and stores the gradient in its last argument.

@@ -22,7 +22,7 @@ struct Constants;
 
 template <>
 struct Constants<float> {
-  static constexpr float kExpLow = -104.0f, kExpHigh = 89.0f;  // beyond, the result is 0 or infinite
+  static constexpr float kExpLow = -104.0f, kExpHigh = 89.0f;                 // beyond, the result is 0 or infinite
   static constexpr float kLn2High = 0x1.62e4p-1f, kLn2Low = 0x1.7f7d1cp-20f;  // high: 14 bits, so n high is exact
   // (exp(r) - 1 - r) / r^2 = sum r^i / (i + 2)!, |r| <= ln 2 / 2: next term below 2^-26
   static constexpr float kExp[] = {0.5f, 1.6666667e-1f, 4.1666667e-2f, 8.3333333e-3f, 1.3888889e-3f, 1.9841270e-4f};
@@ -34,9 +34,9 @@ template <>
 struct Constants<double> {
   static constexpr double kExpLow = -746.0, kExpHigh = 711.0;
   static constexpr double kLn2High = 0x1.62e42fee00000p-1, kLn2Low = 0x1.a39ef35793c76p-33;
-  static constexpr double kExp[] = {1.0 / 2,        1.0 / 6,         1.0 / 24,         1.0 / 120,
-                                    1.0 / 720,      1.0 / 5040,      1.0 / 40320,      1.0 / 362880,
-                                    1.0 / 3628800,  1.0 / 39916800,  1.0 / 479001600,  1.0 / 6227020800.0};
+  static constexpr double kExp[] = {1.0 / 2,       1.0 / 6,        1.0 / 24,        1.0 / 120,
+                                    1.0 / 720,     1.0 / 5040,     1.0 / 40320,     1.0 / 362880,
+                                    1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800.0};
   static constexpr double kAtanh[] = {1.0 / 3,  1.0 / 5,  1.0 / 7,  1.0 / 9,  1.0 / 11, 1.0 / 13, 1.0 / 15, 1.0 / 17,
                                       1.0 / 19, 1.0 / 21, 1.0 / 23, 1.0 / 25, 1.0 / 27, 1.0 / 29, 1.0 / 31, 1.0 / 33};
 };

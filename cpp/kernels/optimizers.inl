@@ -3,11 +3,11 @@
 namespace densegrad {
 namespace {
 
-#define DENSEGRAD_UPDATE(name)                                                                                     \
-  template <class T>                                                                                               \
-  void name##_update(ptrdiff_t rows, ptrdiff_t columns, T* w, ptrdiff_t w_stride, const T* dw, ptrdiff_t dw_stride, \
-                     [[maybe_unused]] T* state, [[maybe_unused]] ptrdiff_t state_size,                             \
-                     [[maybe_unused]] int64_t step, double lr, [[maybe_unused]] const double* attributes) noexcept
+#define DENSEGRAD_UPDATE(name)                                                                                        \
+  template <class T>                                                                                                  \
+  void name##_update(ptrdiff_t rows, ptrdiff_t columns, T* w, ptrdiff_t w_stride, const T* dw, ptrdiff_t dw_stride,   \
+                     [[maybe_unused]] T* state, [[maybe_unused]] ptrdiff_t state_size, [[maybe_unused]] int64_t step, \
+                     double lr, [[maybe_unused]] const double* attributes) noexcept
 
 // w <- w - lr dw
 DENSEGRAD_UPDATE(sgd) {

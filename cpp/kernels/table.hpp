@@ -38,17 +38,17 @@ template <class T>
 struct Sweep {
   ptrdiff_t rows;
   ptrdiff_t depth;
-  ptrdiff_t columns;       // of C, at most kPanel
-  const T* a;              // element (0, 0)
-  ptrdiff_t a_panel;       // from one panel of A to the next
-  const T* b;              // (depth, columns)
-  ptrdiff_t b_stride;      // from one row of B to the next
-  T* packed;               // where to leave a panel of B for the sweeps that follow, or null
-  const T* bias;           // (columns) or null
-  T* c;                    // (rows, columns)
-  ptrdiff_t c_stride;      // from one row of C to the next
-  const T* y;              // for relu_mask, laid out as C
-  T rate;                  // for descend
+  ptrdiff_t columns;   // of C, at most kPanel
+  const T* a;          // element (0, 0)
+  ptrdiff_t a_panel;   // from one panel of A to the next
+  const T* b;          // (depth, columns)
+  ptrdiff_t b_stride;  // from one row of B to the next
+  T* packed;           // where to leave a panel of B for the sweeps that follow, or null
+  const T* bias;       // (columns) or null
+  T* c;                // (rows, columns)
+  ptrdiff_t c_stride;  // from one row of C to the next
+  const T* y;          // for relu_mask, laid out as C
+  T rate;              // for descend
   Finish finish;
 };
 
@@ -81,14 +81,13 @@ struct Kernels {
   Loss loss[kLossCount];
 
   // one update of (rows, columns) parameters; state is `state_rows` such blocks, state_size apart
-  using Update = void (*)(ptrdiff_t rows, ptrdiff_t columns, T* w, ptrdiff_t w_stride, const T* dw,
-                          ptrdiff_t dw_stride, T* state, ptrdiff_t state_size, int64_t step, double lr,
-                          const double* attributes) noexcept;
+  using Update = void (*)(ptrdiff_t rows, ptrdiff_t columns, T* w, ptrdiff_t w_stride, const T* dw, ptrdiff_t dw_stride,
+                          T* state, ptrdiff_t state_size, int64_t step, double lr, const double* attributes) noexcept;
   Update update[kOptimizerCount];
 
   // between row-major matrices and panels
-  void (*pack_rows)(ptrdiff_t rows, ptrdiff_t columns, const T* source, ptrdiff_t stride, const int64_t* order, T* panels,
-                    ptrdiff_t panel_size) noexcept;
+  void (*pack_rows)(ptrdiff_t rows, ptrdiff_t columns, const T* source, ptrdiff_t stride, const int64_t* order,
+                    T* panels, ptrdiff_t panel_size) noexcept;
   void (*unpack_rows)(ptrdiff_t rows, ptrdiff_t columns, const T* panels, ptrdiff_t panel_size, T* target,
                       ptrdiff_t stride) noexcept;
   void (*pack_transposed)(ptrdiff_t rows, ptrdiff_t columns, const T* source, ptrdiff_t stride, T* target,

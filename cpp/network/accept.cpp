@@ -46,8 +46,7 @@ bool accept_batch(const Kernels<T>& kernels, TargetKind kind, Size in, Size out,
   } else {
     if (kind == TargetKind::values && !kernels.all_finite(batch.rows * out, batch.y.values)) return false;
     if (kind == TargetKind::classes && out < 2) return false;
-    if (kind != TargetKind::values &&
-        !probabilities(batch.rows, out, batch.y.values, kind == TargetKind::classes)) {
+    if (kind != TargetKind::values && !probabilities(batch.rows, out, batch.y.values, kind == TargetKind::classes)) {
       return false;
     }
   }

@@ -38,7 +38,8 @@ class Network<T>::Implementation {
     }
     if (plan_.optimizer) {
       const PrimitiveRow& row = find_primitive("optimizer", plan_.optimizer.primitive);
-      if (row.state > 0 && state == nullptr) throw std::invalid_argument("Network: expected a state for this optimizer");
+      if (row.state > 0 && state == nullptr)
+        throw std::invalid_argument("Network: expected a state for this optimizer");
       optimizer_ = optimizer_named(plan_.optimizer.primitive);
       optimizer_attributes_ = attribute_values(row, plan_.optimizer.attributes);
     }
@@ -210,11 +211,12 @@ class Network<T>::Implementation {
     const Panels<T> z = panels(stage.source), y = panels(stage.target);
     const auto backward = kernels_.activation_backward[index_of(stage.activation)];
     if (!stage.by_row) {
-      backward(d.rows * d.count(), kPanel<T>, d.data, kPanel<T>, z.data, kPanel<T>, y.data, kPanel<T>, d.data, kPanel<T>,
-               stage.attributes.data());
+      backward(d.rows * d.count(), kPanel<T>, d.data, kPanel<T>, z.data, kPanel<T>, y.data, kPanel<T>, d.data,
+               kPanel<T>, stage.attributes.data());
       return;
     }
-    const Rows dy = rows_of(d, row_copies_[0]), rows_z = rows_of(z, row_copies_[1]), rows_y = rows_of(y, row_copies_[2]);
+    const Rows dy = rows_of(d, row_copies_[0]), rows_z = rows_of(z, row_copies_[1]),
+               rows_y = rows_of(y, row_copies_[2]);
     backward(d.rows, d.columns, dy.data, dy.stride, rows_z.data, rows_z.stride, rows_y.data, rows_y.stride, dy.data,
              dy.stride, stage.attributes.data());
     back_to_panels(dy, d);
@@ -252,7 +254,8 @@ class Network<T>::Implementation {
           next = gradient_panels(width(stage.source));
           const bool fuses = before != nullptr && !before->by_row;
           backward_product<T>(kernels_, d, parameters_ + stage.w.offset, next,
-                              fuses ? panels(stage.source) : Panels<T>(), fuses ? fused(*before) : Fused<T>(), scratch_);
+                              fuses ? panels(stage.source) : Panels<T>(), fuses ? fused(*before) : Fused<T>(),
+                              scratch_);
           if (before != nullptr && before->by_row) through_activation(*before, next);
         }
         dense_gradients(stage, d, update);  // after dx, which needs w as it was

@@ -15,8 +15,8 @@ struct Stage {
   bool dense = false;
   Size source = 0;  // buffers
   Size target = 0;
-  Slot w;           // of a dense stage
-  Slot b;           // its size is 0 where there is none
+  Slot w;  // of a dense stage
+  Slot b;  // its size is 0 where there is none
   Activation activation = Activation::identity;
   bool by_row = false;             // the activation couples the elements of a row
   std::vector<double> attributes;  // of the activation

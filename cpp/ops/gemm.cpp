@@ -20,7 +20,7 @@ Size block_rows(Size rows, Size depth) {
   constexpr Size least = 56;  // four tiles share the cost of bringing in a panel of B
   const Size fitting = kBlockBytes / static_cast<Size>(sizeof(T)) / std::max<Size>(depth, 1);
   const Size blocks = divide_up(rows, std::max(fitting, least));
-  return divide_up(rows, std::max<Size>(blocks, 1));
+  return std::max<Size>(divide_up(rows, std::max<Size>(blocks, 1)), 1);
 }
 
 }  // namespace
@@ -130,12 +130,12 @@ void weight_product(const Kernels<T>& kernels, Panels<const T> x, Panels<const T
   });
 }
 
-#define DENSEGRAD_INSTANTIATE(T)                                                                                   \
-  template class PackScratch<T>;                                                                                   \
-  template void forward_product(const Kernels<T>&, Panels<const T>, const T*, const T*, Panels<T>, Fused<T>,       \
-                                PackScratch<T>&);                                                                  \
+#define DENSEGRAD_INSTANTIATE(T)                                                                                     \
+  template class PackScratch<T>;                                                                                     \
+  template void forward_product(const Kernels<T>&, Panels<const T>, const T*, const T*, Panels<T>, Fused<T>,         \
+                                PackScratch<T>&);                                                                    \
   template void backward_product(const Kernels<T>&, Panels<const T>, const T*, Panels<T>, Panels<const T>, Fused<T>, \
-                                 PackScratch<T>&);                                                                 \
+                                 PackScratch<T>&);                                                                   \
   template void weight_product(const Kernels<T>&, Panels<const T>, Panels<const T>, T*, Finish, double);
 DENSEGRAD_INSTANTIATE(float)
 DENSEGRAD_INSTANTIATE(double)

@@ -96,13 +96,13 @@ inline D mantissa(D a) { return {_mm512_getmant_pd(a.v, _MM_MANT_NORM_1_2, _MM_M
 
 inline F copy_sign(F magnitude, F sign) {
   const __m512i bit = _mm512_set1_epi32(INT32_MIN);
-  return {_mm512_castsi512_ps(_mm512_ternarylogic_epi32(bit, _mm512_castps_si512(sign.v),
-                                                        _mm512_castps_si512(magnitude.v), 0xca))};
+  return {_mm512_castsi512_ps(
+      _mm512_ternarylogic_epi32(bit, _mm512_castps_si512(sign.v), _mm512_castps_si512(magnitude.v), 0xca))};
 }
 inline D copy_sign(D magnitude, D sign) {
   const __m512i bit = _mm512_set1_epi64(INT64_MIN);
-  return {_mm512_castsi512_pd(_mm512_ternarylogic_epi64(bit, _mm512_castpd_si512(sign.v),
-                                                        _mm512_castpd_si512(magnitude.v), 0xca))};
+  return {_mm512_castsi512_pd(
+      _mm512_ternarylogic_epi64(bit, _mm512_castpd_si512(sign.v), _mm512_castpd_si512(magnitude.v), 0xca))};
 }
 
 inline float reduce_add(F a) { return _mm512_reduce_add_ps(a.v); }

@@ -28,35 +28,57 @@ using F = Vec<float>;
 using D = Vec<double>;
 
 template <class T>
-Vec<T> operator+(Vec<T> a, Vec<T> b) { return {a.v + b.v}; }
+Vec<T> operator+(Vec<T> a, Vec<T> b) {
+  return {a.v + b.v};
+}
 template <class T>
-Vec<T> operator-(Vec<T> a, Vec<T> b) { return {a.v - b.v}; }
+Vec<T> operator-(Vec<T> a, Vec<T> b) {
+  return {a.v - b.v};
+}
 template <class T>
-Vec<T> operator*(Vec<T> a, Vec<T> b) { return {a.v * b.v}; }
+Vec<T> operator*(Vec<T> a, Vec<T> b) {
+  return {a.v * b.v};
+}
 template <class T>
-Vec<T> operator/(Vec<T> a, Vec<T> b) { return {a.v / b.v}; }
+Vec<T> operator/(Vec<T> a, Vec<T> b) {
+  return {a.v / b.v};
+}
 
 // a b + c and c - a b, rounded twice: a processor without vectors has no fma of its own
 template <class T>
-Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) { return {a.v * b.v + c.v}; }
+Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) {
+  return {a.v * b.v + c.v};
+}
 template <class T>
-Vec<T> fnma(Vec<T> a, Vec<T> b, Vec<T> c) { return {c.v - a.v * b.v}; }
+Vec<T> fnma(Vec<T> a, Vec<T> b, Vec<T> c) {
+  return {c.v - a.v * b.v};
+}
 
 // where one operand is NaN, the second is the result
 template <class T>
-Vec<T> max(Vec<T> a, Vec<T> b) { return {a.v > b.v ? a.v : b.v}; }
+Vec<T> max(Vec<T> a, Vec<T> b) {
+  return {a.v > b.v ? a.v : b.v};
+}
 template <class T>
-Vec<T> min(Vec<T> a, Vec<T> b) { return {a.v < b.v ? a.v : b.v}; }
+Vec<T> min(Vec<T> a, Vec<T> b) {
+  return {a.v < b.v ? a.v : b.v};
+}
 
 template <class T>
-Vec<T> select(bool m, Vec<T> a, Vec<T> b) { return m ? a : b; }
+Vec<T> select(bool m, Vec<T> a, Vec<T> b) {
+  return m ? a : b;
+}
 inline bool any(bool m) { return m; }
 
 // false where an operand is NaN
 template <class T>
-bool less(Vec<T> a, Vec<T> b) { return a.v < b.v; }
+bool less(Vec<T> a, Vec<T> b) {
+  return a.v < b.v;
+}
 template <class T>
-bool equal(Vec<T> a, Vec<T> b) { return a.v == b.v; }
+bool equal(Vec<T> a, Vec<T> b) {
+  return a.v == b.v;
+}
 
 inline F abs(F a) { return {__builtin_fabsf(a.v)}; }
 inline D abs(D a) { return {__builtin_fabs(a.v)}; }
@@ -100,21 +122,21 @@ Vec<T> scale_by_power(Vec<T> a, Vec<T> n) {
 }
 
 // a = mantissa 2^exponent with 1 <= mantissa < 2, for normal a > 0
-inline F exponent(F a) {
-  return {static_cast<float>(static_cast<int32_t>(bits_as<uint32_t>(a.v) >> 23) - 127)};
-}
-inline D exponent(D a) {
-  return {static_cast<double>(static_cast<int64_t>(bits_as<uint64_t>(a.v) >> 52) - 1023)};
-}
+inline F exponent(F a) { return {static_cast<float>(static_cast<int32_t>(bits_as<uint32_t>(a.v) >> 23) - 127)}; }
+inline D exponent(D a) { return {static_cast<double>(static_cast<int64_t>(bits_as<uint64_t>(a.v) >> 52) - 1023)}; }
 inline F mantissa(F a) { return {bits_as<float>((bits_as<uint32_t>(a.v) & 0x007fffffu) | 0x3f800000u)}; }
 inline D mantissa(D a) {
   return {bits_as<double>((bits_as<uint64_t>(a.v) & 0x000fffffffffffffu) | 0x3ff0000000000000u)};
 }
 
 template <class T>
-T reduce_add(Vec<T> a) { return a.v; }
+T reduce_add(Vec<T> a) {
+  return a.v;
+}
 template <class T>
-T first_lane(Vec<T> a) { return a.v; }
+T first_lane(Vec<T> a) {
+  return a.v;
+}
 
 }  // namespace
 }  // namespace densegrad

@@ -17,13 +17,15 @@ from densegrad import _build
 BACKENDS = ("core", "numpy")
 
 
-def _load(name: str) -> ModuleType:
+def _load(who: str, name: str) -> ModuleType:
+    if not isinstance(name, str):
+        raise TypeError(f"{who}: expected the name of a backend ({', '.join(BACKENDS)}), got {name!r}")
     if name not in BACKENDS:
-        raise ValueError(f"use_backend: expected one of {', '.join(BACKENDS)}, got {name!r}")
+        raise ValueError(f"{who}: expected one of {', '.join(BACKENDS)}, got {name!r}")
     if name == "numpy":
         return importlib.import_module("densegrad._numpy")
     if not _build.HAS_CORE:
-        raise ValueError(f"use_backend: the compiled core is not installed: {_build.REASON}")
+        raise ValueError(f"{who}: the compiled core is not installed: {_build.REASON}")
     return importlib.import_module("densegrad._core")
 
 
@@ -42,7 +44,7 @@ def _first() -> str:
 
 
 _name = _first()
-_module = _load(_name)
+_module = _load("DENSEGRAD_BACKEND", _name)
 
 
 def active() -> ModuleType:
@@ -73,7 +75,7 @@ class use_backend:  # noqa: N801  (a function to its callers, and a context mana
 
     def __init__(self, name: str) -> None:
         global _name, _module
-        module = _load(name)
+        module = _load("use_backend", name)
         self._previous = _name
         _name, _module = name, module
 
@@ -84,7 +86,7 @@ class use_backend:  # noqa: N801  (a function to its callers, and a context mana
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         global _name, _module
-        _name, _module = self._previous, _load(self._previous)
+        _name, _module = self._previous, _load("use_backend", self._previous)
 
     def __repr__(self) -> str:
         return f"use_backend({_name!r})"

@@ -59,10 +59,12 @@ def real(
     who: str, what: str, value: Any, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False
 ) -> float:
     """A finite number in ``[low, high]``, or in ``(low, high]``."""
-    if isinstance(value, bool | np.bool_ | str) or not hasattr(value, "__float__"):
+    if isinstance(value, bool | np.bool_ | str | np.complexfloating) or not hasattr(value, "__float__"):
         raise TypeError(f"{who}: expected {what} as a number, got {_describe(value)}")
     try:
         number = float(value)
+    except OverflowError:
+        number = math.inf
     except TypeError:
         raise TypeError(f"{who}: expected {what} as a number, got {_describe(value)}") from None
     inside = low < number <= high if open_low else low <= number <= high
@@ -80,17 +82,23 @@ def attributes(who: str, row: Primitive, given: Mapping[str, Any]) -> dict[str, 
         if name not in known:
             raise TypeError(f"{who}: {row.name} has no attribute {name!r}; it takes {', '.join(known) or 'none'}")
     return {
-        name: real(f"{who}: {row.name}", name, given.get(name, a.default), a.low, a.high)
-        for name, a in known.items()
+        name: real(f"{who}: {row.name}", name, given.get(name, a.default), a.low, a.high) for name, a in known.items()
     }
+
+
+def flag(who: str, what: str, value: Any) -> bool:
+    """True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{who}: expected {what} as True or False, got {_describe(value)}")
+    return bool(value)
 
 
 def dtype(who: str, value: Any) -> str:
     """``"float32"`` or ``"float64"``."""
     try:
-        name = np.dtype(value).name
+        name = str(np.dtype(value).name)
     except TypeError:
-        name = None
+        name = ""
     if value is None or name not in DTYPES:
         raise ValueError(f"{who}: expected dtype float32 or float64, got {value!r}")
     return name
@@ -116,20 +124,30 @@ def converted(who: str, what: str, value: Any, dtype: str | np.dtype[Any]) -> Fl
 def numeric(who: str, what: str, value: Any) -> np.ndarray[Any, Any]:
     """Any array-like of numbers as a NumPy array, in its own dtype."""
     if np.ma.isMaskedArray(value):
-        if masked := int(np.ma.count_masked(value)):
+        if masked := int(np.ma.getmaskarray(value).sum()):
             raise ValueError(f"{who}: expected {what} without masked values, got {masked} of {value.size} masked")
         value = value.data
     if hasattr(value, "toarray") and not isinstance(value, np.ndarray):
-        raise TypeError(
-            f"{who}: expected {what} as a dense array, got {type(value).__name__}; call .toarray()"
-        )
+        raise TypeError(f"{who}: expected {what} as a dense array, got {type(value).__name__}; call .toarray()")
     try:
-        raw = np.asarray(value)
+        raw = np.asarray(_frame_as_numbers(value))
     except (ValueError, TypeError, RuntimeError) as error:
         raise ValueError(f"{who}: expected {what} as an array of numbers, got {_describe(value)}: {error}") from None
     if raw.dtype.kind not in "biuf":
         raise TypeError(f"{who}: expected {what} of real numbers, got dtype {raw.dtype} from {_describe(value)}")
     return raw
+
+
+def _frame_as_numbers(value: Any) -> Any:
+    """A data frame or series of numeric columns as plain numbers, where NumPy alone would make objects of it."""
+    if not hasattr(value, "to_numpy") or isinstance(value, np.ndarray):
+        return value
+    dtypes = list(value.dtypes) if hasattr(value, "columns") else [getattr(value, "dtype", None)]
+    kinds = {getattr(dtype, "kind", "O") for dtype in dtypes}
+    plain = all(isinstance(dtype, np.dtype) for dtype in dtypes) and len(kinds) == 1
+    if plain or not kinds <= set("biuf"):
+        return value
+    return value.to_numpy(dtype="int64" if kinds <= {"i", "u"} else "float64")
 
 
 def finite(who: str, what: str, values: FloatArray, raw: np.ndarray[Any, Any] | None = None) -> None:
@@ -164,6 +182,14 @@ def features(who: str, x: Any, width: int, dtype: str, *, empty: bool = False) -
     return values
 
 
+def feature_count(who: str, x: Any) -> int:
+    """The width of x, for a model that does not know its input_size yet."""
+    shape = numeric(who, "x", x).shape
+    if len(shape) != 2 or shape[1] == 0:
+        raise ValueError(f"{who}: expected x of shape (batch, features), got {shape}")
+    return int(shape[1])
+
+
 def some_rows(who: str, what: str, values: np.ndarray[Any, Any]) -> None:
     """Refuse an empty batch."""
     if len(values) == 0:
@@ -188,7 +214,7 @@ def targets(who: str, loss: Primitive, y: Any, rows: int, width: int, dtype: str
         raise ValueError(f"{who}: expected y of shape ({rows}, {width}){also}, got {raw.shape}")
     values = array(who, "y", raw, dtype)
     if loss.target != "values":
-        _probabilities(who, values, sums=loss.target == "classes")
+        probabilities(who, "y", values, sums=loss.target == "classes")
     return values
 
 
@@ -220,18 +246,19 @@ def _labels(who: str, raw: np.ndarray[Any, Any], rows: int, classes: int) -> Ind
     return np.ascontiguousarray(flat, dtype=np.int64)
 
 
-def _probabilities(who: str, y: FloatArray, *, sums: bool) -> None:
+def probabilities(who: str, what: str, y: FloatArray, *, sums: bool = False) -> None:
+    """Refuse numbers outside [0, 1], and rows that do not sum to 1 where they should, naming the first."""
     outside = ~((y >= 0) & (y <= 1)).all(axis=1)
     if outside.any():
         row = int(np.argmax(outside))
         value = y[row][(y[row] < 0) | (y[row] > 1)][0]
-        raise ValueError(f"{who}: expected y between 0 and 1, got {value:g} at row {row}")
+        raise ValueError(f"{who}: expected {what} between 0 and 1, got {value:g} at row {row}")
     if sums:
         totals = y.sum(axis=1)
         off = np.abs(totals - 1) > _SUM_TOLERANCE
         if off.any():
             row = int(np.argmax(off))
-            raise ValueError(f"{who}: expected rows of y that sum to 1, got {totals[row]:g} at row {row}")
+            raise ValueError(f"{who}: expected rows of {what} that sum to 1, got {totals[row]:g} at row {row}")
 
 
 def _place(index: tuple[int, ...]) -> str:
@@ -243,4 +270,5 @@ def _place(index: tuple[int, ...]) -> str:
 
 def _describe(value: Any) -> str:
     text = repr(value)
-    return f"{type(value).__name__} {text}" if len(text) <= 40 else type(value).__name__
+    short = len(text) <= 40 and "\n" not in text and not isinstance(value, np.ndarray)
+    return f"{type(value).__name__} {text}" if short else type(value).__name__

@@ -38,6 +38,7 @@ class Primitive:
     # Activations: what the backward reads beside dy, and the bound on the forward's error.
     reads: Literal["", "z", "y", "zy"] = ""
     ulp: int = 0  # units in the last place, against the exact value
+    range: tuple[float, float] = (-inf, inf)  # of y
     onnx: str | None = None
     by_row: bool = False  # couples the elements of a row, as softmax does
     init: str = "glorot_uniform"  # what Dense(init="auto") starts a layer with this activation from
@@ -52,15 +53,16 @@ class Primitive:
 _ROWS = (
     Primitive("dense", "layer", "z = x w + b", onnx="Gemm"),
     Primitive("identity", "activation", "y = z", onnx="Identity"),
-    Primitive("sigmoid", "activation", "y = 1 / (1 + exp(-z))", reads="y", ulp=4, onnx="Sigmoid"),
-    Primitive("tanh", "activation", "y = tanh(z)", reads="y", ulp=4, onnx="Tanh"),
-    Primitive("relu", "activation", "y = max(z, 0)", reads="y", onnx="Relu", init="he_normal"),
+    Primitive("sigmoid", "activation", "y = 1 / (1 + exp(-z))", reads="y", ulp=4, range=(0, 1), onnx="Sigmoid"),
+    Primitive("tanh", "activation", "y = tanh(z)", reads="y", ulp=4, range=(-1, 1), onnx="Tanh"),
+    Primitive("relu", "activation", "y = max(z, 0)", reads="y", range=(0, inf), onnx="Relu", init="he_normal"),
     Primitive(
         "softmax",
         "activation",
         "y_j = exp(z_j) / sum_k exp(z_k)",
         reads="y",
         ulp=16,
+        range=(0, 1),
         onnx="Softmax",
         by_row=True,
     ),

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from densegrad import _check, info
+from densegrad import info
 from densegrad.version import __version__
 
 
@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "demo":
             from densegrad.demo import run_demo  # imports nothing heavy unless it is asked for
 
-            run_demo(options.data, _check.count("densegrad demo", "--epochs", options.epochs), options.output)
+            run_demo(options.data, options.epochs, options.output)
         else:
             for name, value in info.facts().items():
                 print(f"{name + ':':<17} {value}")
@@ -36,7 +36,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     demo = commands.add_parser("demo", help="train on handwritten digits, draw the learning curve, save the model")
     demo.add_argument("--data", metavar="DIR", help="a folder with MNIST's four IDX files; default: embedded digits")
-    demo.add_argument("--epochs", type=int, default=20, help="passes over the training images (default %(default)s)")
+    demo.add_argument("--epochs", type=_epochs, default=20, help="passes over the images (default %(default)s)")
     demo.add_argument("--output", metavar="DIR", default=".", help="where picture and model go (default: here)")
     commands.add_parser("info", help="print version, backend, instruction set, threads and OpenMP runtime")
     return parser
+
+
+def _epochs(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected --epochs >= 1, got {text}")
+    return int(text)

@@ -6,11 +6,13 @@ import gzip
 import math
 import os
 import struct
+import zlib
 from typing import Any
 
 import numpy as np
 
 _IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_BLOCK = 1 << 16  # bytes read at a time
 MNIST_FILES = {
     "x_train": "train-images-idx3-ubyte.gz",
     "y_train": "train-labels-idx1-ubyte.gz",
@@ -29,7 +31,7 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray[Any, Any]:
         FileNotFoundError: There is no such file.
         ValueError: The file is not IDX, or holds fewer or more bytes than its header claims.
     """
-    name = os.fspath(path)
+    name = os.fsdecode(path)
     opener = gzip.open if name.endswith(".gz") else open
     try:
         with opener(name, "rb") as file:
@@ -41,13 +43,23 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray[Any, Any]:
             if len(lengths) < 4 * axes:
                 raise ValueError(f"read_idx: {name!r} ends inside its header")
             shape = struct.unpack(f">{axes}I", lengths)
-            data = file.read()  # what is there, not what the header claims
-    except (EOFError, gzip.BadGzipFile) as error:
+            expected = math.prod(shape) * dtype.itemsize
+            data = _read_at_most(file, expected + 1)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"read_idx: {name!r} is not a whole gzip file: {error}") from None
-    expected = math.prod(shape) * dtype.itemsize
     if len(data) != expected:
-        raise ValueError(f"read_idx: expected {expected} bytes for shape {shape} in {name!r}, got {len(data)}")
+        came = f"{len(data)}{' or more' if len(data) > expected else ''}"
+        raise ValueError(f"read_idx: expected {expected} bytes for shape {shape} in {name!r}, got {came}")
     return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+def _read_at_most(file: Any, size: int) -> bytes:
+    """Up to ``size`` bytes, taking memory only for what is there: a header may claim anything."""
+    parts = []
+    while size > 0 and (part := file.read(min(size, _BLOCK))):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
 
 
 def read_mnist(folder: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]:

@@ -57,11 +57,11 @@ def _embedded() -> tuple[dict[str, np.ndarray[Any, Any]], int, int, float]:
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        raise ImportError("densegrad demo needs scikit-learn: pip install 'densegrad[demo]'") from None
+        raise ImportError("the embedded digits need scikit-learn: pip install 'densegrad[demo]'") from None
     x, y = load_digits(return_X_y=True)
     x = (x / 16).astype(np.float32)
     test = np.arange(len(x)) % 5 == 0
-    return {"x_train": x[~test], "y_train": y[~test], "x_test": x[test], "y_test": y[test]}, 64, 16, 0.1
+    return {"x_train": x[~test], "y_train": y[~test], "x_test": x[test], "y_test": y[test]}, 64, 32, 0.5
 
 
 def _mnist(folder: str) -> tuple[dict[str, np.ndarray[Any, Any]], int, int, float]:

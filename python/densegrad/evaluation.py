@@ -16,9 +16,9 @@ Rows = tuple[FloatArray, FloatArray | IndexArray, FloatArray | None]  # x, y, sa
 
 
 def checked_rows(who: str, model: BaseModel, loss: plan.Loss, x: Any, y: Any, sample_weight: Any) -> Rows:
-    """x, y and weights, converted, and refused where anything about them is wrong."""
-    assert model.input_size is not None
-    x = _check.features(who, x, model.input_size, model.dtype)
+    """x, y and weights, converted, and refused where anything about them is wrong; the model stays as it is."""
+    width = _check.feature_count(who, x) if model.input_size is None else model.input_size
+    x = _check.features(who, x, width, model.dtype)
     y = _check.targets(who, PRIMITIVES[loss.primitive], y, len(x), model.output_size, model.dtype)
     return x, y, _check.sample_weight(who, sample_weight, len(x), model.dtype)
 
@@ -34,6 +34,7 @@ def evaluate(
 ) -> dict[str, float]:
     """Check the rows, then ``measure`` them."""
     model.require_built("evaluate")
+    model.check_loss(who, loss)
     names = metrics.check(who, metric_names)
     return measure(model, loss, names, checked_rows(who, model, loss, x, y, sample_weight))
 

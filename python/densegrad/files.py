@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import safetensors
 import safetensors.numpy
 
+from densegrad import _check
 from densegrad.layers import LAYERS
 from densegrad.version import __version__
 
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # raised when a reader of the format before could misread a file
 _KEY = "densegrad"
+_DTYPES = {"float32": "F32", "float64": "F64"}  # as safetensors calls them
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Replace ``path`` by ``data``, or leave it untouched."""
-    path = os.fspath(path)
+    path = os.fsdecode(path)
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"save: the folder {folder!r} does not exist")
@@ -56,11 +58,7 @@ def save(model: BaseModel, path: str | os.PathLike[str]) -> None:
         "model": model.config(),
         "loss": model.loss,
     }
-    tensors = {
-        slot.name: model.parameters[slot.offset : slot.offset + slot.size].reshape(slot.shape)
-        for node in model.lower().nodes
-        for slot in node.slots
-    }
+    tensors = {slot.name: model.view(slot) for slot in model.slots()}
     write_atomically(path, safetensors.numpy.save(tensors, {_KEY: json.dumps(description)}))
 
 
@@ -79,57 +77,66 @@ def load(path: str | os.PathLike[str]) -> Any:
     >>> dg.load(path)
     Sequential([Dense(2)], input_size=3, seed=0)
     """
-    name = os.fspath(path)
-    if not os.path.exists(name):
+    name = os.fsdecode(path)
+    if not os.path.isfile(name):
         raise FileNotFoundError(f"load: no file {name!r}")
+    with open(name, "rb"):  # says of a file that may not be read what open says
+        pass
     try:
         with safetensors.safe_open(name, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            if _KEY not in metadata:
-                raise ValueError(f"load: {name!r} is a safetensors file, but not one that densegrad wrote")
-            description = json.loads(metadata[_KEY])
-            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-            model = _described(name, description, shapes)
-            for node in model.lower().nodes:
-                for slot in node.slots:
-                    view = model.parameters[slot.offset : slot.offset + slot.size].reshape(slot.shape)
-                    tensor = file.get_tensor(slot.name)
-                    if tensor.dtype != view.dtype:
-                        raise ValueError(
-                            f"load: expected {slot.name} in {view.dtype} in {name!r}, got {tensor.dtype}"
-                        )
-                    view[...] = tensor
-    except (safetensors.SafetensorError, OSError) as error:
+            return _read(name, file)
+    except safetensors.SafetensorError as error:
         raise ValueError(f"load: {name!r} is not a whole safetensors file: {error}") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"load: the description in {name!r} is not JSON: {error}") from None
+
+
+def _read(name: str, file: Any) -> BaseModel:
+    metadata = file.metadata() or {}
+    if _KEY not in metadata:
+        raise ValueError(f"load: {name!r} is a safetensors file, but not one that densegrad wrote")
+    slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118  (no mapping)
+    shapes = {key: tuple(part.get_shape()) for key, part in slices.items()}
+    dtypes = {part.get_dtype() for part in slices.values()}
+    model = _described(name, metadata[_KEY], shapes)
+    if dtypes != {_DTYPES[model.dtype]}:
+        raise ValueError(
+            f"load: expected arrays of {_DTYPES[model.dtype]} in {name!r}, got {', '.join(sorted(dtypes))}"
+        )
+    for slot in model.slots():
+        model.view(slot)[...] = file.get_tensor(slot.name)
     return model
 
 
-def _described(name: str, description: Any, shapes: dict[str, tuple[int, ...]]) -> BaseModel:
+def _described(name: str, text: str, shapes: dict[str, tuple[int, ...]]) -> BaseModel:
     """The model a description names, once the file has been seen to hold arrays of just its shapes."""
     from densegrad.model import Sequential  # the floor above, which calls save
 
     try:
-        version = description["format"]
+        description = json.loads(text)
+        version = _check.count("format", "format", description["format"])
         if version > FORMAT:
             raise ValueError(
-                f"load: {name!r} has format {version}, this densegrad {__version__} reads up to {FORMAT}; upgrade"
+                f"it has format {version}, this densegrad {__version__} reads up to {FORMAT}; upgrade densegrad"
             )
         config = description["model"]
-        if config["class"] != "Sequential":
-            raise ValueError(f"load: unknown model class {config['class']!r} in {name!r}")
-        layers = [LAYERS[entry["class"]](**{k: v for k, v in entry.items() if k != "class"}) for entry in config["layers"]]
+        _check.choice("model", "model class", config["class"], ["Sequential"])
+        layers = []
+        for entry in config["layers"]:
+            arguments = {key: value for key, value in entry.items() if key != "class"}
+            layers.append(LAYERS[_check.choice("model", "layer class", entry["class"], LAYERS)](**arguments))
         model = Sequential(layers, dtype=config["dtype"], seed=config["seed"])
-        expected, width = {}, config["input_size"]
+        width = input_size = _check.count("model", "input_size", config["input_size"])
+        expected = {}
         for index, layer in enumerate(layers):
-            for array, shape in layer.shapes(width).items():
-                expected[f"layers.{index}.{array}"] = shape
+            expected.update({f"layers.{index}.{array}": shape for array, shape in layer.shapes(width).items()})
             width = layer.out_features(width)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"load: the description in {name!r} is damaged: {type(error).__name__} {error}") from None
+        loss = description["loss"]
+        if loss is not None:
+            _check.primitive("model", "loss", loss)
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        why = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"load: the description in {name!r} cannot be used; {why}") from None
     if expected != shapes:
-        raise ValueError(f"load: {name!r} describes arrays {expected}, but holds {shapes}")
-    model.build(config["input_size"])
-    model.loss = description.get("loss")
+        raise ValueError(f"load: {name!r} describes arrays of shapes {expected}, but holds {shapes}")
+    model.build(input_size)
+    model.loss = loss
     return model

@@ -22,6 +22,11 @@ class Layer:
         self._owner: BaseModel | None = None
         self.views: dict[str, FloatArray] = {}  # bound by the model: w, b, dw, db
 
+    @property
+    def last_primitive(self) -> str:
+        """The primitive that makes this layer's output."""
+        raise NotImplementedError
+
     def lower(self, builder: PlanBuilder, x: int, name: str) -> int:
         """Append this layer's nodes behind buffer ``x``; gives its output buffer."""
         raise NotImplementedError
@@ -48,6 +53,34 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({_arguments(self)})"
+
+    @property
+    def w(self) -> FloatArray:
+        """Weights (in_features, units): a view into ``model.parameters``; set with ``layer.w[...] = array``."""
+        return self._view("w")
+
+    @w.setter
+    def w(self, value: Any) -> None:
+        raise AttributeError(f"{type(self).__name__}.w is a view into model.parameters: write layer.w[...] = array")
+
+    @property
+    def b(self) -> FloatArray:
+        """Biases (units,): a view into ``model.parameters``; set with ``layer.b[...] = array``."""
+        return self._view("b")
+
+    @b.setter
+    def b(self, value: Any) -> None:
+        raise AttributeError(f"{type(self).__name__}.b is a view into model.parameters: write layer.b[...] = array")
+
+    @property
+    def dw(self) -> FloatArray:
+        """Gradients of w: a view into ``model.gradients``."""
+        return self._view("dw")
+
+    @property
+    def db(self) -> FloatArray:
+        """Gradients of b: a view into ``model.gradients``."""
+        return self._view("db")
 
     def check_free(self, who: str) -> None:
         """Refuse to join a second model."""
@@ -113,28 +146,11 @@ class Dense(Layer):
         if activation is not None:
             self.activation = _check.primitive("Dense", "activation", activation).name
         self.init = initializers.check("Dense", init)
-        self.use_bias = bool(use_bias)
-        self._trainable = {"w": bool(trainable_w), "b": bool(trainable_b)}
-
-    @property
-    def w(self) -> FloatArray:
-        """Weights (in_features, units): a view into ``model.parameters``."""
-        return self._view("w")
-
-    @property
-    def b(self) -> FloatArray:
-        """Biases (units,): a view into ``model.parameters``."""
-        return self._view("b")
-
-    @property
-    def dw(self) -> FloatArray:
-        """Gradients of w: a view into ``model.gradients``."""
-        return self._view("dw")
-
-    @property
-    def db(self) -> FloatArray:
-        """Gradients of b: a view into ``model.gradients``."""
-        return self._view("db")
+        self.use_bias = _check.flag("Dense", "use_bias", use_bias)
+        self._trainable = {
+            "w": _check.flag("Dense", "trainable_w", trainable_w),
+            "b": _check.flag("Dense", "trainable_b", trainable_b),
+        }
 
     @property
     def trainable_w(self) -> bool:
@@ -162,6 +178,10 @@ class Dense(Layer):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self._set_trainable(w=value, b=value)
+
+    @property
+    def last_primitive(self) -> str:
+        return self.activation or "identity"
 
     def lower(self, builder: PlanBuilder, x: int, name: str) -> int:
         slots = tuple(
@@ -197,7 +217,7 @@ class Dense(Layer):
 
     def _set_trainable(self, **values: bool) -> None:
         for name, value in values.items():
-            self._trainable[name] = bool(value)
+            self._trainable[name] = _check.flag("Dense", f"trainable_{name}", value)
         if self._owner is not None:
             self._owner.plan_changed()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,6 @@ METRICS: dict[str, Metric] = {"accuracy": accuracy}
 
 def check(who: str, metrics: Any) -> list[str]:
     """The names in ``metrics``, each known."""
-    if isinstance(metrics, str):
-        raise TypeError(f"{who}: expected metrics as a list of names, got the name {metrics!r}")
+    if isinstance(metrics, str) or not isinstance(metrics, Iterable):
+        raise TypeError(f"{who}: expected metrics as a list of names, got {metrics!r}")
     return [_check.choice(who, "metric", name, METRICS) for name in metrics]

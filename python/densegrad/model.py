@@ -19,9 +19,9 @@ from densegrad.losses import resolve
 from densegrad.summary import Summary, summarize
 
 if TYPE_CHECKING:
+    from densegrad.history import History
     from densegrad.optimizers import Optimizer
     from densegrad.trace import Trace
-    from densegrad.training import History
 
 
 class BaseModel:
@@ -29,6 +29,8 @@ class BaseModel:
 
     def __init__(self, layers: Iterable[Layer], input_size: int | None, dtype: Any, seed: int | None) -> None:
         who = type(self).__name__
+        if not isinstance(layers, Iterable):
+            raise TypeError(f"{who}: expected layers as a list such as [dg.Dense(10)], got {layers!r}")
         self._layers = tuple(layers)
         if not self._layers:
             raise ValueError(f"{who}: expected at least 1 layer, got 0")
@@ -80,11 +82,27 @@ class BaseModel:
     @property
     def output_size(self) -> int:
         """Number of outputs of the last layer."""
-        lowered = self.lower()
-        return lowered.widths[lowered.output]
+        width = self.input_size or 0  # what a layer makes of it does not depend on it, where it is not known
+        for layer in self._layers:
+            width = layer.out_features(width)
+        return width
+
+    def slots(self) -> list[plan.Slot]:
+        """Where each array of parameters lies in the flat buffer."""
+        return [slot for node in self.lower().nodes for slot in node.slots]
+
+    def view(self, slot: plan.Slot) -> FloatArray:
+        """One array of parameters, as a view."""
+        return self.parameters[slot.offset : slot.offset + slot.size].reshape(slot.shape)
 
     def build(self, input_size: int) -> None:
-        """Make and initialise the parameters; done by the constructor or the first batch."""
+        """Make and initialise the parameters, once; done by the constructor or the first batch."""
+        who = f"{type(self).__name__}.build"
+        input_size = _check.count(who, "input_size", input_size)
+        if self.input_size is not None:
+            raise ValueError(
+                f"{who}: expected a model without parameters, got one built for {self.input_size} features"
+            )
         self.input_size = input_size
         lowered = self.lower()
         self._parameters = aligned_zeros(lowered.parameter_count, self.dtype)
@@ -136,15 +154,16 @@ class BaseModel:
         """
         who = f"{type(self).__name__}.predict_proba"
         x = self._features("predict_proba", x, empty=True)
-        last = self.lower().nodes[-1].primitive
-        if last in ("softmax", "sigmoid"):
+        if self.loss is not None:
+            loss, scores = self.scores(x, resolve(who, self.loss))
+            link = PRIMITIVES[loss.primitive].link
+            if link is not None:
+                y: FloatArray = _backend.active().activation_forward(link, scores)
+                return y
+        if self._last_range() == (0, 1):
             return self.predict(x)
-        link = None if self.loss is None else PRIMITIVES[self.loss].link
-        if link is None:
-            trained = "no loss yet" if self.loss is None else f"{self.loss!r}, which has none"
-            raise ValueError(f"{who}: expected a model trained with a loss on probabilities, got {trained}")
-        y: FloatArray = _backend.active().activation_forward(link, self.predict(x))
-        return y
+        trained = "no loss yet" if self.loss is None else repr(self.loss)
+        raise ValueError(f"{who}: expected a model trained with a loss on probabilities, got {trained}")
 
     def forward(self, x: Any) -> FloatArray:
         """The output for one batch, kept for ``backward``."""
@@ -214,8 +233,7 @@ class BaseModel:
 
     def copy(self, dtype: Any = None) -> Any:
         """A model of its own with the same layers and numbers, in another dtype where one is given."""
-        other = copy.deepcopy(self) if dtype is None else self._in_dtype(_check.dtype("copy", dtype))
-        return other
+        return copy.deepcopy(self) if dtype is None else self._in_dtype(_check.dtype("copy", dtype))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to one safetensors file, atomically; ``dg.load`` reads it back."""
@@ -258,11 +276,10 @@ class BaseModel:
     # ---- inside
 
     def _bind(self, flat: FloatArray, prefix: str) -> None:
-        for node in self.lower().nodes:
-            for slot in node.slots:
-                view = flat[slot.offset : slot.offset + slot.size].reshape(slot.shape)
-                layer, name = slot.name.rsplit(".", 1)
-                self._layers[int(layer.rsplit(".", 1)[1])].views[prefix + name] = view
+        for slot in self.slots():
+            _, layer, name = slot.name.split(".")
+            view = flat[slot.offset : slot.offset + slot.size].reshape(slot.shape)
+            self._layers[int(layer)].views[prefix + name] = view
 
     def require_built(self, what: str) -> None:
         """Refuse what needs parameters before there are any."""
@@ -283,6 +300,19 @@ class BaseModel:
         if self._inference[0] is not module:
             self._inference = (module, module.Network(self.lower(), self.parameters))
         return self._inference[1]
+
+    def check_loss(self, who: str, loss: plan.Loss) -> None:
+        """Refuse a loss on probabilities over a last layer that does not give them."""
+        row = PRIMITIVES[loss.primitive]
+        if row.target == "probabilities" and row.link == "identity" and self._last_range() != (0, 1):
+            raise ValueError(
+                f"{who}: {row.name} expects probabilities from the last layer; give it activation='sigmoid', "
+                f"or train with {row.name}_with_logits"
+            )
+
+    def _last_range(self) -> tuple[float, float]:
+        """The range of the model's outputs."""
+        return PRIMITIVES[self._layers[-1].last_primitive].range
 
     def scores(self, x: FloatArray, loss: plan.Loss) -> tuple[plan.Loss, FloatArray]:
         """The loss as lowered, fused where it absorbs the last activation, and what it reads."""

@@ -46,7 +46,7 @@ def dense_forward(x: Any, w: Any, b: Any = None, *, out: FloatArray | None = Non
     _shape(who, "w", w, (x.shape[1], None))
     if b is not None:
         _shape(who, "b", b, (w.shape[1],))
-    _out(who, out, (len(x), w.shape[1]), x.dtype)
+    _out(who, out, (len(x), w.shape[1]), x.dtype, apart_from=(x, w, b))
     z: FloatArray = _backend.active().dense_forward(x, w, b, out=out)
     return z
 
@@ -71,8 +71,10 @@ def dense_backward(
     _shape(who, "w", w, (x.shape[1], None))
     _shape(who, "dz", dz, (len(x), w.shape[1]))
     if out is not None:
+        if len(out) != 3:
+            raise ValueError(f"{who}: expected out as three arrays (dx, dw, db), got {len(out)}")
         for part, shape in zip(out, (x.shape, w.shape, w.shape[1:]), strict=True):
-            _out(who, part, shape, x.dtype)
+            _out(who, part, shape, x.dtype, apart_from=(dz, x, w, *(other for other in out if other is not part)))
     result: tuple[FloatArray, FloatArray, FloatArray] = _backend.active().dense_backward(dz, x, w, out=out)
     return result
 
@@ -154,7 +156,9 @@ def loss(
     _check.some_rows(who, "prediction", p)
     t = _check.targets(who, row, target, len(p), p.shape[1], p.dtype.name)
     s = _check.sample_weight(who, sample_weight, len(p), p.dtype.name)
-    _out(who, out, p.shape, p.dtype)
+    _out(who, out, p.shape, p.dtype, apart_from=(p, t, s))
+    if row.name == "binary_cross_entropy":
+        _check.probabilities(who, "prediction", p)
     result: tuple[float, FloatArray] = _backend.active().loss(
         row.name, p, t, s, out=out, **_check.attributes(who, row, attributes)
     )
@@ -210,7 +214,7 @@ def sgd_update(parameters: FloatArray, gradients: FloatArray, lr: float) -> None
 def _arrays(who: str, *, allow_infinite: bool = False, **values: Any) -> list[Any]:
     """All arguments in one dtype: float32 where every array is float32, else float64."""
     raw = {what: _check.numeric(who, what, value) for what, value in values.items() if value is not None}
-    dtype = "float32" if all(a.dtype == np.float32 for a in raw.values()) else "float64"
+    dtype = "float32" if all(a.dtype.newbyteorder("=") == np.float32 for a in raw.values()) else "float64"
     convert = _check.converted if allow_infinite else _check.array
     return [None if value is None else convert(who, what, raw[what], dtype) for what, value in values.items()]
 
@@ -223,19 +227,26 @@ def _shape(who: str, what: str, a: FloatArray, expected: tuple[int | None, ...])
 
 def _axes(who: str, what: str, a: FloatArray) -> None:
     if a.ndim == 0 or a.shape[-1] == 0:
-        raise ValueError(f"{who}: expected {what} with at least one axis, none of it empty, got shape {a.shape}")
+        raise ValueError(
+            f"{who}: expected {what} with at least one axis and its last one not empty, got shape {a.shape}"
+        )
 
 
 def _in_place(who: str, what: str, a: Any) -> None:
     if not isinstance(a, np.ndarray) or a.dtype.name not in _check.DTYPES or not a.dtype.isnative:
-        raise TypeError(f"{who}: expected {what} as a float32 or float64 array to update in place, got {type(a)}")
+        came = f"an array of {a.dtype}" if isinstance(a, np.ndarray) else type(a).__name__
+        raise TypeError(f"{who}: expected {what} as a float32 or float64 array to write into, got {came}")
     if not (a.flags.c_contiguous and a.flags.writeable):
-        raise ValueError(f"{who}: expected {what} contiguous and writeable, to update it in place")
+        raise ValueError(f"{who}: expected {what} contiguous and writeable, to write into it")
 
 
-def _out(who: str, out: FloatArray | None, shape: tuple[int, ...], dtype: Any) -> None:
+def _out(
+    who: str, out: FloatArray | None, shape: tuple[int, ...], dtype: Any, apart_from: tuple[Any, ...] = ()
+) -> None:
     if out is None:
         return
     _in_place(who, "out", out)
     if out.shape != shape or out.dtype != dtype:
         raise ValueError(f"{who}: expected out of shape {shape} and dtype {dtype}, got {out.shape} and {out.dtype}")
+    if any(other is not None and np.may_share_memory(out, other) for other in apart_from):
+        raise ValueError(f"{who}: expected out apart from the other arrays in memory, got one that overlaps")

@@ -14,6 +14,8 @@ from densegrad import _check, plan
 from densegrad._numpy.types import FloatArray
 from densegrad._primitives import PRIMITIVES
 
+_LARGEST_LR = 3e38  # still a number in float32
+
 
 class Optimizer:
     """The base of all optimisers.
@@ -40,6 +42,8 @@ class Optimizer:
     @lr.setter
     def lr(self, value: float) -> None:
         self._lr = _check.real(type(self).__name__, "lr", value, 0.0, open_low=True)
+        if self._lr > _LARGEST_LR:
+            raise ValueError(f"{type(self).__name__}: expected lr <= {_LARGEST_LR:g}, got {self._lr:g}")
 
     @property
     def attributes(self) -> dict[str, float]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from densegrad._primitives import PRIMITIVES
 
@@ -41,7 +41,7 @@ class Node:
     inputs: tuple[int, ...]
     output: int
     slots: tuple[Slot, ...] = ()
-    attributes: Mapping[str, float] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Loss:
 
     primitive: str
     prediction: int
-    attributes: Mapping[str, float] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Optimizer:
     """The update that training applies to every trainable slot."""
 
     primitive: str
-    attributes: Mapping[str, float] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class PlanBuilder:
         inputs: tuple[int, ...],
         width: int,
         slots: tuple[Slot, ...] = (),
-        attributes: Mapping[str, float] | None = None,
+        attributes: Mapping[str, Any] | None = None,
     ) -> int:
         """Append a node; gives the number of its output buffer."""
         output = len(self.widths)

@@ -21,7 +21,7 @@ def summarize(model: BaseModel) -> Summary:
     assert model.input_size is not None
     rows = [("layer", "output", "parameters")]
     width, total, frozen = model.input_size, 0, 0
-    slots = [slot for node in model.lower().nodes for slot in node.slots]
+    slots = model.slots()
     for index, layer in enumerate(model.layers):
         width = layer.out_features(width)
         own = [slot for slot in slots if slot.name.startswith(f"layers.{index}.")]

@@ -61,6 +61,7 @@ def trace(model: BaseModel, x: Any, y: Any, loss: str) -> Trace:
     ops = _backend.active()
     named = resolve(f"{type(model).__name__}.trace", loss)
     model.require_built("trace")
+    model.check_loss(f"{type(model).__name__}.trace", named)
     x, y, _ = checked_rows(f"{type(model).__name__}.trace", model, named, x, y, None)
     lowered = model.lower(named)
     assert lowered.loss is not None
@@ -69,13 +70,11 @@ def trace(model: BaseModel, x: Any, y: Any, loss: str) -> Trace:
     for node in lowered.nodes:
         source = values[node.inputs[0]]
         if node.primitive == "dense":
-            values[node.output] = ops.dense_forward(source, *_arrays(model, node.slots))
+            values[node.output] = ops.dense_forward(source, *map(model.view, node.slots))
         else:
             values[node.output] = ops.activation_forward(node.primitive, source, **node.attributes)
 
-    value, gradient = ops.loss(
-        lowered.loss.primitive, values[lowered.loss.prediction], y, **lowered.loss.attributes
-    )
+    value, gradient = ops.loss(lowered.loss.primitive, values[lowered.loss.prediction], y, **lowered.loss.attributes)
     d = {lowered.loss.prediction: gradient}
     if lowered.loss.prediction != lowered.output:  # fused: the gradient of the output is only shown
         d[lowered.output] = _output_gradient(values[lowered.output], y, named.primitive)
@@ -91,7 +90,7 @@ def trace(model: BaseModel, x: Any, y: Any, loss: str) -> Trace:
             continue
         if activation == "identity":
             output = node.output
-        dx, dw, db = ops.dense_backward(dy, source, _arrays(model, node.slots)[0])
+        dx, dw, db = ops.dense_backward(dy, source, model.view(node.slots[0]))
         d[node.inputs[0]] = dx
         layers.append(
             LayerTrace(
@@ -111,14 +110,12 @@ def trace(model: BaseModel, x: Any, y: Any, loss: str) -> Trace:
     return Trace(value, layers[::-1])
 
 
-def _arrays(model: BaseModel, slots: Any) -> list[FloatArray]:
-    return [model.parameters[s.offset : s.offset + s.size].reshape(s.shape) for s in slots]
-
-
 def _output_gradient(y: FloatArray, target: FloatArray | IndexArray, loss: str) -> FloatArray:
     """dLoss/dy of a loss on probabilities y, the mean over the batch."""
     if loss == "binary_cross_entropy":
         gradient: FloatArray = _backend.active().loss(loss, y, target)[1]
         return gradient
     t = np.eye(y.shape[1], dtype=y.dtype)[target] if target.ndim == 1 else target
-    return np.where(t == 0, y.dtype.type(0), -t / np.where(t == 0, 1, y)) / y.dtype.type(len(y))
+    with np.errstate(divide="ignore", over="ignore"):  # infinite where y = 0 for a class that is true
+        dy: FloatArray = np.where(t == 0, y.dtype.type(0), -t / np.where(t == 0, 1, y)) / y.dtype.type(len(y))
+    return dy

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from densegrad import _backend, _check, metrics
+from densegrad import _backend, _check
 from densegrad._progress import progress_bar
 from densegrad.errors import DivergenceError
 from densegrad.evaluation import Rows, checked_rows, measure
 from densegrad.history import History
 from densegrad.losses import resolve
+from densegrad.metrics import check as check_metrics
 from densegrad.optimizers import Optimizer
 
 if TYPE_CHECKING:
@@ -40,11 +41,14 @@ class Trainer:
     """
 
     def __init__(self, model: BaseModel, loss: str, optimizer: Optimizer) -> None:
+        if not hasattr(model, "plan_version"):
+            raise TypeError(f"Trainer: expected model as an object such as dg.Sequential([...]), got {model!r}")
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"Trainer: expected optimizer as an object such as dg.SGD(0.1), got {optimizer!r}")
         self.model = model
         self.optimizer = optimizer
         self._loss = resolve("Trainer", loss)
+        model.check_loss("Trainer", self._loss)
         self._network: Any = None
         self._made_for: tuple[Any, int] | None = None
 
@@ -63,20 +67,24 @@ class Trainer:
             ValueError, TypeError: x or y do not fit; nothing is updated.
             DivergenceError: The loss is not finite; nothing is updated.
         """
-        network, optimizer = self._ready(x), self.optimizer
+        optimizer = self.optimizer
         try:  # straight to the backend: it refuses whatever would need a check or a conversion
-            loss: float = network.step(x, y, optimizer.lr, optimizer.steps, sample_weight)
+            loss: float = self._ready().step(x, y, optimizer.lr, optimizer.steps, sample_weight)
         except (TypeError, ValueError):
             rows = checked_rows("Trainer.step", self.model, self._loss, x, y, sample_weight)
-            loss = network.step(rows[0], rows[1], optimizer.lr, optimizer.steps, rows[2])
+            self._build(rows)
+            loss = self._ready().step(rows[0], rows[1], optimizer.lr, optimizer.steps, rows[2])
         if not -np.inf < loss < np.inf:
             raise DivergenceError(loss, optimizer.steps, optimizer.lr)
         optimizer.steps += 1
+        self.model.loss = self._loss.primitive
         return loss
 
     def apply_gradients(self) -> None:
         """Update the parameters from ``model.gradients``, as the last ``model.backward`` left them."""
-        self._ready(None).apply_gradients(self.model.gradients, self.optimizer.lr, self.optimizer.steps)
+        self.model.require_built("apply_gradients")
+        self._ready().apply_gradients(self.model.gradients, self.optimizer.lr, self.optimizer.steps)
+        self.model.loss = self._loss.primitive
         self.optimizer.steps += 1
 
     def fit(
@@ -118,10 +126,11 @@ class Trainer:
         who = f"{type(self.model).__name__}.fit"
         epochs = _check.count(who, "epochs", epochs)
         batch_size = _check.count(who, "batch_size", batch_size)
-        names = _metric_names(who, metrics)
-        self._infer_input_size(who, x)
+        names = check_metrics(who, metrics)
         rows = checked_rows(who, self.model, self._loss, x, y, sample_weight)
-        validation = self._validation_rows(who, validation_data)
+        validation = self._validation_rows(who, validation_data, rows)
+        self._build(rows)
+        self._ready()  # whatever it refuses, it refuses before the first shuffle
         history = History()
         batches = -(-len(rows[0]) // batch_size)
         with progress_bar(epochs * batches, batch_size, progress) as bar:
@@ -142,7 +151,7 @@ class Trainer:
 
     def _run_epoch(self, epoch: int, rows: Rows, order: Any, batch_size: int, bar: Any) -> dict[str, float]:
         """All batches of one epoch, in slices of about a tenth of a second."""
-        network, optimizer = self._ready(rows[0]), self.optimizer
+        network, optimizer = self._ready(), self.optimizer
         x, y, sample_weight = rows
         batches = -(-len(order) // batch_size)
         losses = np.empty(batches)
@@ -167,38 +176,34 @@ class Trainer:
         shares = np.add.reduceat(weight, np.arange(0, len(order), batch_size))
         return {"loss": float(np.average(losses, weights=shares)), "seconds": seconds}
 
-    def _ready(self, x: Any) -> Any:
+    def _ready(self) -> Any:
         """The network for this model, loss and optimiser; made anew when the plan or the backend changed."""
         if self._made_for != (_backend.active(), self.model.plan_version):
-            if self.model.input_size is None:
-                self._infer_input_size("Trainer.step", x)
             optimizer = self.optimizer.bind(self.model.parameters)
             lowered = self.model.lower(self._loss, optimizer)
             module = _backend.active()
             self._network = module.Network(lowered, self.model.parameters, self.optimizer.state)
             self._made_for = (module, self.model.plan_version)
-            self.model.loss = self._loss.primitive
         return self._network
 
-    def _infer_input_size(self, who: str, x: Any) -> None:
+    def _build(self, rows: Rows) -> None:
+        """The first batch, once it has been checked, tells a model its input_size."""
         if self.model.input_size is None:
-            shape = _check.numeric(who, "x", x).shape
-            if len(shape) != 2 or shape[1] == 0:
-                raise ValueError(f"{who}: expected x of shape (batch, features), got {shape}")
-            self.model.build(shape[1])
+            self.model.build(rows[0].shape[1])
 
-    def _validation_rows(self, who: str, data: Any) -> Rows | None:
+    def _validation_rows(self, who: str, data: Any, training: Rows) -> Rows | None:
         if data is None:
             return None
         if not isinstance(data, tuple | list) or len(data) not in (2, 3):
-            raise TypeError(f"{who}: expected validation_data as (x, y) or (x, y, sample_weight), got {type(data)}")
+            raise TypeError(
+                f"{who}: expected validation_data as (x, y) or (x, y, sample_weight), got {type(data).__name__}"
+            )
         x, y, *weights = data
         who = f"{who}(validation_data)"
-        return checked_rows(who, self.model, self._loss, x, y, weights[0] if weights else None)
-
-
-def _metric_names(who: str, names: Sequence[str]) -> list[str]:
-    return metrics.check(who, names)
+        rows = checked_rows(who, self.model, self._loss, x, y, weights[0] if weights else None)
+        if rows[0].shape[1] != training[0].shape[1]:  # of a model that is built only after this check
+            raise ValueError(f"{who}: expected x of shape (batch, {training[0].shape[1]}), got {rows[0].shape}")
+        return rows
 
 
 def _without_loss(values: dict[str, float]) -> dict[str, float]:

@@ -41,9 +41,7 @@ FIGURES: dict[str, list[str]] = {
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
-def test_example_runs_without_a_warning_and_prints_its_figures(
-    script: Path, backend: str, tmp_path: Path
-) -> None:
+def test_example_runs_without_a_warning_and_prints_its_figures(script: Path, backend: str, tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, str(script)],
         env={**os.environ, "DENSEGRAD_BACKEND": backend},

@@ -356,9 +356,7 @@ def test_cross_entropy_of_2_3_4_prints_the_published_gradient(target: Array, dty
 
 @targets
 @pytest.mark.parametrize("activation", [None, "softmax"], ids=["logits", "softmax layer"])
-def test_a_model_under_cross_entropy_has_that_gradient(
-    activation: str | None, target: Array, dtype: str
-) -> None:
+def test_a_model_under_cross_entropy_has_that_gradient(activation: str | None, target: Array, dtype: str) -> None:
     """With a softmax as its last layer too: it is recognised, not applied twice."""
     layer = dg.Dense(3, activation, use_bias=False)
     model = dg.Sequential([layer], input_size=1, dtype=dtype)
@@ -533,9 +531,7 @@ def test_the_batch_in_matrix_form_equals_loops_over_samples_and_neurons(m: int, 
     generator = np.random.default_rng(5)
     x, t = generator.normal(size=(m, 8)), generator.uniform(size=(m, 4))
     sizes = [(8, 16), (16, 5), (5, 4)]
-    parameters = [
-        p for size in sizes for p in (generator.normal(size=size) / 2, generator.normal(size=size[1]))
-    ]
+    parameters = [p for size in sizes for p in (generator.normal(size=size) / 2, generator.normal(size=size[1]))]
     model = dg.Sequential([dg.Dense(units, "sigmoid") for _, units in sizes], input_size=8, dtype=dtype)
     for layer, w, b in zip(model.layers, parameters[::2], parameters[1::2], strict=True):
         layer.w[...] = w

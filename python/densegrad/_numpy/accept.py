@@ -20,7 +20,7 @@ _SUM_TOLERANCE = 1e-4
 def accept_batch(plan: Plan, x: Any, y: Any, sample_weight: Any) -> None:
     """Refuse a batch that the plan cannot read as it lies."""
     if plan.loss is None:
-        raise RuntimeError("Network.step: expected a plan with a loss, got one without")
+        raise ValueError("Network.step: expected a plan with a loss, got one without")
     width = plan.widths[plan.loss.prediction]
     _accept_floats(x, plan.dtype, (None, plan.widths[plan.input]))
     target = PRIMITIVES[plan.loss.primitive].target

@@ -24,47 +24,55 @@ def identity_backward(dy: FloatArray, z: FloatArray, y: FloatArray) -> FloatArra
 def sigmoid_forward(z: FloatArray) -> FloatArray:
     """y = 1 / (1 + exp(-z)), with an exponent that never overflows."""
     e = np.exp(-np.abs(z))
-    return np.where(z >= 0, 1 / (1 + e), e / (1 + e))
+    y: FloatArray = np.where(z >= 0, 1 / (1 + e), e / (1 + e))
+    return y
 
 
 def sigmoid_backward(dy: FloatArray, z: FloatArray, y: FloatArray) -> FloatArray:
     """dz = dy y (1 - y)."""
-    return dy * y * (1 - y)
+    dz: FloatArray = dy * y * (1 - y)
+    return dz
 
 
 def tanh_forward(z: FloatArray) -> FloatArray:
     """y = tanh(z)."""
-    return np.tanh(z)
+    y: FloatArray = np.tanh(z)
+    return y
 
 
 def tanh_backward(dy: FloatArray, z: FloatArray, y: FloatArray) -> FloatArray:
     """dz = dy (1 - y^2)."""
-    return dy * (1 - y * y)
+    dz: FloatArray = dy * (1 - y * y)
+    return dz
 
 
 def relu_forward(z: FloatArray) -> FloatArray:
     """y = max(z, 0)."""
-    return np.maximum(z, 0)
+    y: FloatArray = np.maximum(z, 0)
+    return y
 
 
 def relu_backward(dy: FloatArray, z: FloatArray, y: FloatArray) -> FloatArray:
     """dz = dy where y > 0, else 0; the derivative at 0 is taken as 0."""
-    return np.where(y > 0, dy, dy.dtype.type(0))
+    dz: FloatArray = np.where(y > 0, dy, dy.dtype.type(0))
+    return dz
 
 
 def shifted(z: FloatArray) -> FloatArray:
     """z - max(z) by row; 0 at the maximum even where that is infinite."""
     top = z.max(axis=-1, keepdims=True)
-    with np.errstate(invalid="ignore"):  # inf - inf at the maximum, replaced
-        return np.where(z == top, z.dtype.type(0), z - top)
+    below: FloatArray = np.where(z == top, z.dtype.type(0), z - top)
+    return below
 
 
 def softmax_forward(z: FloatArray) -> FloatArray:
     """y_j = exp(z_j - max z) / sum_k exp(z_k - max z), on the last axis."""
     e = np.exp(shifted(z))
-    return e / e.sum(axis=-1, keepdims=True)
+    y: FloatArray = e / e.sum(axis=-1, keepdims=True)
+    return y
 
 
 def softmax_backward(dy: FloatArray, z: FloatArray, y: FloatArray) -> FloatArray:
     """dz_j = y_j (dy_j - sum_k dy_k y_k): the whole Jacobian, never formed."""
-    return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
+    dz: FloatArray = y * (dy - (dy * y).sum(axis=-1, keepdims=True))
+    return dz

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from densegrad._numpy.types import FloatArray
 
 
+@np.errstate(all="ignore")
 def dense_forward(
     x: FloatArray, w: FloatArray, b: FloatArray | None = None, *, out: FloatArray | None = None
 ) -> FloatArray:
@@ -15,6 +18,7 @@ def dense_forward(
     return store(z, out)
 
 
+@np.errstate(all="ignore")
 def dense_backward(
     dz: FloatArray,
     x: FloatArray,

@@ -31,9 +31,8 @@ def binary_cross_entropy(p: FloatArray, t: FloatArray) -> tuple[FloatArray, Floa
     As in PyTorch the logarithms are held at -100 or more and p (1 - p) at 1e-12 or more, so that a
     saturated wrong answer gives a finite loss and gradient.
     """
-    with np.errstate(divide="ignore"):
-        log_p = np.maximum(np.log(p), -100)
-        log_q = np.maximum(np.log1p(-p), -100)
+    log_p = np.maximum(np.log(p), -100)
+    log_q = np.maximum(np.log1p(-p), -100)
     dp = (p - t) / np.maximum(p * (1 - p), 1e-12)
     return -(t * log_p + (1 - t) * log_q).mean(axis=1), dp / p.shape[1]
 
@@ -41,9 +40,8 @@ def binary_cross_entropy(p: FloatArray, t: FloatArray) -> tuple[FloatArray, Floa
 def binary_cross_entropy_with_logits(p: FloatArray, t: FloatArray) -> tuple[FloatArray, FloatArray]:
     """l = mean_j t softplus(-p) + (1 - t) softplus(p); dl/dp = (sigmoid(p) - t) / outputs."""
     tail = np.log1p(np.exp(-np.abs(p)))
-    with np.errstate(invalid="ignore"):  # 0 inf, where the other term is the whole loss
-        wrong_low = np.where(t == 0, 0, t * (np.maximum(-p, 0) + tail))
-        wrong_high = np.where(t == 1, 0, (1 - t) * (np.maximum(p, 0) + tail))
+    wrong_low = np.where(t == 0, 0, t * (np.maximum(-p, 0) + tail))  # never 0 times infinity
+    wrong_high = np.where(t == 1, 0, (1 - t) * (np.maximum(p, 0) + tail))
     return (wrong_low + wrong_high).mean(axis=1), (sigmoid_forward(p) - t) / p.shape[1]
 
 
@@ -62,5 +60,5 @@ def cross_entropy(p: FloatArray, t: FloatArray | IndexArray) -> tuple[FloatArray
         gradient = softmax
         gradient[rows, t] -= 1
         return surprise[rows, t], gradient
-    with np.errstate(invalid="ignore"):  # 0 inf: an impossible class that is not expected costs nothing
-        return np.where(t == 0, 0, t * surprise).sum(axis=1), softmax * t.sum(axis=1, keepdims=True) - t
+    loss = np.where(t == 0, 0, t * surprise).sum(axis=1)  # an impossible class nobody expects costs nothing
+    return loss, softmax * t.sum(axis=1, keepdims=True) - t

@@ -47,7 +47,7 @@ class Network:
     def backward(self, dy: FloatArray, gradients: FloatArray) -> FloatArray:
         """dx for the batch of the last ``forward``; fills the flat ``gradients``."""
         if not self._buffers:
-            raise RuntimeError("Network.backward: expected a forward before it, got none")
+            raise ValueError("Network.backward: expected a forward before it, got none")
         if len(dy) != len(self._buffers[self._plan.input]):
             raise ValueError(
                 f"Network.backward: expected dy of the {len(self._buffers[self._plan.input])} rows of the "
@@ -81,7 +81,7 @@ class Network:
         """Update every trainable parameter from the flat ``gradients``."""
         optimizer = self._plan.optimizer
         if optimizer is None:
-            raise RuntimeError("Network: expected a plan with an optimizer, got one without")
+            raise ValueError("Network: expected a plan with an optimizer, got one without")
         for start, stop in trainable_spans(self._plan):
             ops.optimizer_update(
                 optimizer.primitive,
@@ -90,7 +90,7 @@ class Network:
                 None if self._state is None else self._state[:, start:stop],
                 step,
                 lr,
-                **optimizer.attributes,
+                **dict(optimizer.attributes),
             )
 
     def step(
@@ -149,7 +149,7 @@ class Network:
     def _training_nodes(self) -> tuple[Node, ...]:
         """The nodes that the loss depends on."""
         if self._plan.loss is None:
-            raise RuntimeError("Network: expected a plan with a loss, got one without")
+            raise ValueError("Network: expected a plan with a loss, got one without")
         needed = {self._plan.loss.prediction}
         for node in reversed(self._plan.nodes):
             if node.output in needed:
@@ -164,12 +164,10 @@ class Network:
                 arrays = [self._view(self._parameters, slot) for slot in node.slots]
                 buffers[node.output] = dense_forward(source, *arrays)
             else:
-                buffers[node.output] = ops.activation_forward(node.primitive, source, **node.attributes)
+                buffers[node.output] = ops.activation_forward(node.primitive, source, **dict(node.attributes))
         return buffers
 
-    def _reverse(
-        self, d: dict[int, FloatArray], buffers: dict[int, FloatArray], gradients: FloatArray
-    ) -> FloatArray:
+    def _reverse(self, d: dict[int, FloatArray], buffers: dict[int, FloatArray], gradients: FloatArray) -> FloatArray:
         """Propagates the gradients ``d`` of some buffers back to the input; fills ``gradients``."""
         for node in reversed(self._plan.nodes):
             if node.output not in d:
@@ -182,7 +180,7 @@ class Network:
                     self._view(gradients, slot)[...] = value
             else:
                 y = buffers[node.output]
-                dx = ops.activation_backward(node.primitive, dy, source, y, **node.attributes)
+                dx = ops.activation_backward(node.primitive, dy, source, y, **dict(node.attributes))
             (i,) = node.inputs
             d[i] = d[i] + dx if i in d else dx
         return d[self._plan.input]
@@ -192,7 +190,7 @@ class Network:
     ) -> tuple[float, FloatArray]:
         loss = self._plan.loss
         assert loss is not None
-        return ops.loss(loss.primitive, buffers[loss.prediction], y, sample_weight, **loss.attributes)
+        return ops.loss(loss.primitive, buffers[loss.prediction], y, sample_weight, **dict(loss.attributes))
 
     @staticmethod
     def _view(flat: FloatArray, slot: Slot) -> Any:

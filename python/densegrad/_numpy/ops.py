@@ -1,4 +1,7 @@
-"""The stateless half of the seam, dispatching by name to the formulas beside it."""
+"""The stateless half of the seam, dispatching by name to the formulas beside it.
+
+Like the core it says nothing of overflow or of an invalid operation: infinities and NaN are results.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,13 @@ from densegrad._numpy.dense import store
 from densegrad._numpy.types import FloatArray, IndexArray
 
 
-def activation_forward(
-    name: str, z: FloatArray, *, out: FloatArray | None = None, **attributes: float
-) -> FloatArray:
+@np.errstate(all="ignore")
+def activation_forward(name: str, z: FloatArray, *, out: FloatArray | None = None, **attributes: float) -> FloatArray:
     """y = f(z)."""
     return store(getattr(activations, f"{name}_forward")(z, **attributes), out)
 
 
+@np.errstate(all="ignore")
 def activation_backward(
     name: str,
     dy: FloatArray,
@@ -31,6 +34,7 @@ def activation_backward(
     return store(getattr(activations, f"{name}_backward")(dy, z, y, **attributes), out)
 
 
+@np.errstate(all="ignore")
 def loss(
     name: str,
     prediction: FloatArray,
@@ -42,14 +46,13 @@ def loss(
 ) -> tuple[float, FloatArray]:
     """value = sum_i s_i l_i / sum_i s_i over the rows, and its gradient; s_i = 1 without weights."""
     rows, gradient = getattr(losses, name)(prediction, target, **attributes)
-    if sample_weight is None:
-        value = float(rows.sum(dtype=np.float64)) / len(rows)
-        return value, store(gradient / prediction.dtype.type(len(rows)), out)
-    share = sample_weight.astype(np.float64) / sample_weight.sum(dtype=np.float64)
-    weighted = gradient * share[:, None].astype(prediction.dtype)
-    return float(np.dot(share, rows.astype(np.float64))), store(weighted, out)
+    weight = np.ones(len(rows)) if sample_weight is None else sample_weight.astype(np.float64)
+    share = weight / weight.sum() if weight.any() else weight  # weights that are all zero count for nothing
+    value = float(np.dot(share, rows.astype(np.float64)))
+    return value, store(gradient * share[:, None].astype(prediction.dtype), out)
 
 
+@np.errstate(all="ignore")
 def optimizer_update(
     name: str,
     parameters: FloatArray,
@@ -65,7 +68,7 @@ def optimizer_update(
 
 def sgd_update(parameters: FloatArray, gradients: FloatArray, lr: float) -> None:
     """w <- w - lr dw, in place."""
-    optimizers.sgd(parameters, gradients, None, 0, lr)
+    optimizer_update("sgd", parameters, gradients, None, 0, lr)
 
 
 def runtime() -> dict[str, Any]:
