@@ -1,5 +1,7 @@
 #include "densegrad/network.hpp"
 
+#include <mutex>
+
 #include "base/primitives.hpp"
 #include "bindings/arrays.hpp"
 #include "bindings/plan.hpp"
@@ -8,6 +10,17 @@
 
 namespace densegrad::bindings {
 namespace {
+
+// One call at a time into a network, whose working memory several Python threads may want at once. The GIL is given
+// up first: who waits for the network must not keep it from whoever has it.
+class Exclusive {
+ public:
+  explicit Exclusive(std::mutex& mutex) : lock_(mutex) {}
+
+ private:
+  py::gil_scoped_release release_;
+  std::lock_guard<std::mutex> lock_;
+};
 
 // densegrad._core.Network, whatever its dtype.
 class AnyNetwork {
@@ -47,7 +60,7 @@ class BoundNetwork final : public AnyNetwork {
     const T* x_data = x.data();
     T* y_data = y.mutable_data();
     {
-      const py::gil_scoped_release release;  // the arrays are held by this frame
+      const Exclusive alone(mutex_);  // the arrays are held by this frame
       network_.predict(rows, x_data, y_data);
     }
     return std::move(y);
@@ -60,7 +73,7 @@ class BoundNetwork final : public AnyNetwork {
     const T* x_data = x.data();
     T* y_data = y.mutable_data();
     {
-      const py::gil_scoped_release release;
+      const Exclusive alone(mutex_);
       network_.forward(rows, x_data, y_data);
     }
     return std::move(y);
@@ -79,7 +92,7 @@ class BoundNetwork final : public AnyNetwork {
     const T* dy_data = dy.data();
     T *gradients_data = writeable(gradients, "gradients"), *dx_data = dx.mutable_data();
     {
-      const py::gil_scoped_release release;
+      const Exclusive alone(mutex_);
       network_.backward(dy_data, gradients_data, dx_data);
     }
     return std::move(dx);
@@ -87,7 +100,7 @@ class BoundNetwork final : public AnyNetwork {
 
   double loss(py::handle x, py::handle y, py::handle weights) override {
     const Batch<T> batch = batch_of(x, y, weights);
-    const py::gil_scoped_release release;
+    const Exclusive alone(mutex_);
     return network_.loss(batch);
   }
 
@@ -101,7 +114,7 @@ class BoundNetwork final : public AnyNetwork {
       Array<T> dx = array_of<T>(dx_, "dx", {batch.rows, in_});
       dx_data = writeable(dx, "dx");
     }
-    const py::gil_scoped_release release;
+    const Exclusive alone(mutex_);
     return network_.loss_and_gradients(batch, gradients_data, dx_data);
   }
 
@@ -109,7 +122,7 @@ class BoundNetwork final : public AnyNetwork {
     require_optimizer();
     const Array<T> gradients = array_of<T>(gradients_, "gradients", {parameters_.size()});
     const T* data = gradients.data();
-    const py::gil_scoped_release release;
+    const Exclusive alone(mutex_);
     network_.apply_gradients(data, lr, step);
   }
 
@@ -117,7 +130,7 @@ class BoundNetwork final : public AnyNetwork {
     require_optimizer();
     const Batch<T> batch = batch_of(x, y, weights);
     if (!network_.accepts(batch)) throw py::value_error("Network.step: a number is out of range");
-    const py::gil_scoped_release release;
+    const Exclusive alone(mutex_);
     return network_.step(batch, lr, step);
   }
 
@@ -142,7 +155,7 @@ class BoundNetwork final : public AnyNetwork {
     if (!inside || !labels_in_range(steps.rows, steps.order, data.rows)) {
       throw py::value_error("Network.run_steps: a row or step is out of range");
     }
-    const py::gil_scoped_release release;
+    const Exclusive alone(mutex_);
     return network_.run_steps(data, steps);
   }
 
@@ -178,6 +191,7 @@ class BoundNetwork final : public AnyNetwork {
   Size in_, out_, prediction_;
   bool labels_, has_loss_, has_optimizer_;
   Network<T> network_;
+  std::mutex mutex_;
 };
 
 std::unique_ptr<AnyNetwork> make_network(py::handle plan_object, py::handle parameters, py::handle state) {

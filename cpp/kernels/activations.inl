@@ -59,12 +59,19 @@ DENSEGRAD_BACKWARD(relu) {
   });
 }
 
-// The largest element of a row; NaN where there is one.
+// The largest element of a row. NaN is passed over: its exponential makes the row's sum NaN.
 template <class T>
 T row_max(ptrdiff_t columns, const T* z) {
-  T top = -kInfinity<T>;
-  for (ptrdiff_t j = 0; j < columns; ++j) top = z[j] > top || z[j] != z[j] ? z[j] : top;
-  return top;
+  constexpr ptrdiff_t lanes = Vec<T>::kLanes;
+  Vec<T> top = Vec<T>::set(-kInfinity<T>);
+  ptrdiff_t j = 0;
+  for (; j + lanes <= columns; j += lanes) top = max(Vec<T>::load(z + j), top);
+  T tops[lanes];
+  top.store(tops);
+  T highest = tops[0];
+  for (ptrdiff_t i = 1; i < lanes; ++i) highest = tops[i] > highest ? tops[i] : highest;
+  for (; j < columns; ++j) highest = z[j] > highest ? z[j] : highest;
+  return highest;
 }
 
 // e_j = exp(z_j - top), 1 where z_j is the top even if that is infinite; gives their sum. e may be z.

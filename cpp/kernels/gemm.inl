@@ -15,56 +15,91 @@ struct Accumulators {
   Vec<T> sum[kRows][kVectors];
 };
 
-// sum(i, j) += A(i, k) B(k, j) for one k
-template <Access kAccess, class T, int kRows, int kVectors>
-[[gnu::always_inline]] inline void multiply_add(Accumulators<T, kRows, kVectors>& c, const T* a, const Vec<T>* b) {
-  constexpr ptrdiff_t step = kAccess == Access::rows ? kPanel<T> : 1;
-#pragma GCC unroll 16
-  for (int i = 0; i < kRows; ++i) {
-    const Vec<T> x = Vec<T>::set(a[i * step]);
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) c.sum[i][v] = fma(x, b[v], c.sum[i][v]);
-  }
-}
+// Where a tile is in A and B. With `packed`, B is w itself: only `there` lanes of its rows exist, and what is read
+// is left behind as a packed panel.
+template <class T, int kVectors>
+struct Operands {
+  const T* a;
+  const T* b;
+  ptrdiff_t b_stride;
+  T* packed;
+  typename Vec<T>::Lanes there[kVectors];
+};
 
-// One k: a row of B, kept packed where that is asked for, times a column of A
+// Lines of C, and of y where it is read, that a tile needs at its end: asked for while its first products run.
+template <class T>
+struct Ahead {
+  const T* c;
+  const T* y;  // C again where no y is read
+  ptrdiff_t stride;
+  int rows;  // still to be asked for
+};
+
+constexpr int kUnroll = 4;
+constexpr int kRowsAhead = 8;  // of B, between what is multiplied and what is asked for
+
+// sum(i, j) += A(i, k) B(k, j) for k = u
 template <Access kAccess, bool kPack, class T, int kRows, int kVectors>
-[[gnu::always_inline]] inline void step(Accumulators<T, kRows, kVectors>& c, const T* a, const T* b, T* packed) {
+[[gnu::always_inline]] inline void multiply_add(Accumulators<T, kRows, kVectors>& c, const Operands<T, kVectors>& o,
+                                                int u) {
+  constexpr ptrdiff_t row_step = kAccess == Access::rows ? kPanel<T> : 1;
+  constexpr ptrdiff_t k_step = kAccess == Access::rows ? 1 : kPanel<T>;
+  const T* b = o.b + u * o.b_stride;
   Vec<T> row[kVectors];
 #pragma GCC unroll 4
   for (int v = 0; v < kVectors; ++v) {
-    row[v] = Vec<T>::load(b + v * Vec<T>::kLanes);
-    if (kPack) row[v].store(packed + v * Vec<T>::kLanes);
+    row[v] = kPack ? Vec<T>::load(b + v * Vec<T>::kLanes, o.there[v]) : Vec<T>::load(b + v * Vec<T>::kLanes);
+    __builtin_prefetch(b + v * Vec<T>::kLanes + kRowsAhead * o.b_stride);
+    if (kPack) row[v].store(o.packed + u * kPanel<T> + v * Vec<T>::kLanes);
   }
-  multiply_add<kAccess>(c, a, row);
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+    const Vec<T> x = Vec<T>::set(o.a[u * k_step + i * row_step]);
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) c.sum[i][v] = fma(x, row[v], c.sum[i][v]);
+  }
 }
 
-// `depth` products that lie within one panel of A
+template <Access kAccess, bool kPack, class T, int kVectors>
+[[gnu::always_inline]] inline void advance(Operands<T, kVectors>& o, int steps) {
+  o.a += steps * (kAccess == Access::rows ? 1 : kPanel<T>);
+  o.b += steps * o.b_stride;
+  if (kPack) o.packed += steps * kPanel<T>;
+}
+
+// `depth` products that lie within one panel of A, the first of them with a row of C asked for each
 template <Access kAccess, bool kPack, class T, int kRows, int kVectors>
-[[gnu::always_inline]] inline void accumulate(Accumulators<T, kRows, kVectors>& c, ptrdiff_t depth, const T* a,
-                                              const T*& b, ptrdiff_t b_stride, T*& packed) {
-  constexpr ptrdiff_t a_step = kAccess == Access::rows ? 1 : kPanel<T>;
-  constexpr int unroll = 4;
-  for (; depth >= unroll; depth -= unroll) {
+[[gnu::always_inline]] inline void accumulate(Accumulators<T, kRows, kVectors>& c, ptrdiff_t depth,
+                                              Operands<T, kVectors>& o, Ahead<T>& ahead) {
+  for (; depth >= kUnroll && ahead.rows > 0; depth -= kUnroll, ahead.rows -= kUnroll) {
 #pragma GCC unroll 4
-    for (int u = 0; u < unroll; ++u) {
-      step<kAccess, kPack>(c, a + u * a_step, b + u * b_stride, packed + u * kPanel<T>);
+    for (int u = 0; u < kUnroll; ++u) {
+      multiply_add<kAccess, kPack>(c, o, u);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        __builtin_prefetch(ahead.c + v * Vec<T>::kLanes, 1);
+        if (kAccess == Access::rows) __builtin_prefetch(ahead.y + v * Vec<T>::kLanes);
+      }
+      ahead.c += ahead.stride;
+      ahead.y += ahead.stride;
     }
-    a += unroll * a_step;
-    b += unroll * b_stride;
-    if (kPack) packed += unroll * kPanel<T>;
+    advance<kAccess, kPack>(o, kUnroll);
+  }
+  for (; depth >= kUnroll; depth -= kUnroll) {
+#pragma GCC unroll 4
+    for (int u = 0; u < kUnroll; ++u) multiply_add<kAccess, kPack>(c, o, u);
+    advance<kAccess, kPack>(o, kUnroll);
   }
 #pragma GCC unroll 1
   for (; depth > 0; --depth) {
-    step<kAccess, kPack>(c, a, b, packed);
-    a += a_step;
-    b += b_stride;
-    if (kPack) packed += kPanel<T>;
+    multiply_add<kAccess, kPack>(c, o, 0);
+    advance<kAccess, kPack>(o, 1);
   }
 }
 
 template <Finish kFinish, class T>
-[[gnu::always_inline]] inline Vec<T> finished(Vec<T> sum, const T* c, const T* y, Vec<T> rate, ptrdiff_t n) {
+[[gnu::always_inline]] inline Vec<T> finished(Vec<T> sum, const T* c, const T* y, ptrdiff_t at, Vec<T> rate,
+                                              ptrdiff_t n) {
   const Vec<T> zero = Vec<T>::set(0);
   switch (kFinish) {
     case Finish::store:
@@ -72,7 +107,7 @@ template <Finish kFinish, class T>
     case Finish::relu:
       return max(zero, sum);
     case Finish::relu_mask:
-      return select(less(zero, load_some(y, n)), sum, zero);
+      return select(less(zero, load_some(y + at, n)), sum, zero);
     case Finish::descend:
       return fnma(rate, sum, load_some(c, n));
   }
@@ -89,7 +124,7 @@ template <Finish kFinish, class T, int kRows, int kVectors>
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       const ptrdiff_t at = offset + i * s.c_stride + v * Vec<T>::kLanes;
-      finished<kFinish>(sums.sum[i][v], s.c + at, s.y + at, rate, Vec<T>::kLanes).store(s.c + at);
+      finished<kFinish>(sums.sum[i][v], s.c + at, s.y, at, rate, Vec<T>::kLanes).store(s.c + at);
     }
   }
 }
@@ -102,7 +137,7 @@ template <Finish kFinish, class T>
   for (ptrdiff_t i = 0; i < rows; ++i) {
     for_each_vector<T>(columns, [&](ptrdiff_t j, ptrdiff_t n) {
       const ptrdiff_t at = offset + i * s.c_stride + j;
-      store_some(finished<kFinish>(load_some(sums + i * stride + j, n), s.c + at, s.y + at, rate, n), s.c + at, n);
+      store_some(finished<kFinish>(load_some(sums + i * stride + j, n), s.c + at, s.y, at, rate, n), s.c + at, n);
     });
   }
 }
@@ -136,12 +171,19 @@ template <Access kAccess, bool kPack, int kRows, int kVectors, class T>
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i) sums.sum[i][v] = start;
   }
-  const T* b = s.b + first_column;
-  T* packed = s.packed + first_column;
+  const ptrdiff_t corner = first_row * s.c_stride + first_column;
+  Operands<T, kVectors> o;
+  o.b = s.b + first_column;
+  o.b_stride = s.b_stride;
+  o.packed = kPack ? s.packed + first_column : nullptr;
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) o.there[v] = Vec<T>::first(s.columns - first_column - v * Vec<T>::kLanes);
+  Ahead<T> ahead{s.c + corner, s.y != nullptr ? s.y + corner : s.c + corner, s.c_stride, kRows};
   if constexpr (kAccess == Access::rows) {
     const T* a = s.a + first_row * kPanel<T>;
     for (ptrdiff_t left = s.depth; left > 0; left -= kPanel<T>, a += s.a_panel) {
-      accumulate<kAccess, kPack>(sums, left < kPanel<T> ? left : kPanel<T>, a, b, s.b_stride, packed);
+      o.a = a;
+      accumulate<kAccess, kPack>(sums, left < kPanel<T> ? left : kPanel<T>, o, ahead);
     }
     switch (s.finish) {
       case Finish::relu:
@@ -152,7 +194,8 @@ template <Access kAccess, bool kPack, int kRows, int kVectors, class T>
         return store_tile<Finish::store>(sums, s, first_row, first_column);
     }
   } else {
-    accumulate<kAccess, kPack>(sums, s.depth, s.a + first_row, b, s.b_stride, packed);
+    o.a = s.a + first_row;
+    accumulate<kAccess, kPack>(sums, s.depth, o, ahead);
     if (s.finish == Finish::descend) return store_tile<Finish::descend>(sums, s, first_row, first_column);
     store_tile<Finish::store>(sums, s, first_row, first_column);
   }
@@ -215,6 +258,46 @@ void sweep_transposed(const Sweep<T>& s) noexcept {
     panel_of<Access::columns>(s.rows - row < kPanel<T> ? s.rows - row : kPanel<T>, part);
     part.a += s.a_panel;
     part.c += kPanel<T> * s.c_stride;
+  }
+}
+
+// y_i = sum_k A(i, k) x_k + bias: a layer of one output, which would leave all but one lane of a tile idle
+template <class T>
+void gemv(ptrdiff_t rows, ptrdiff_t depth, const T* a, ptrdiff_t a_panel, const T* x, const T* bias, T* y,
+          ptrdiff_t y_stride) noexcept {
+  const T start = bias == nullptr ? T(0) : *bias;
+  for (ptrdiff_t i = 0; i < rows; ++i) {
+    Vec<T> sum = Vec<T>::set(0);
+    const T* row = a + i * kPanel<T>;
+    for (ptrdiff_t k = 0; k < depth; k += kPanel<T>, row += a_panel) {
+      for_each_vector<T>(depth - k < kPanel<T> ? depth - k : kPanel<T>, [&](ptrdiff_t at, ptrdiff_t n) {
+        sum = fma(load_some(row + at, n), load_some(x + k + at, n), sum);
+      });
+    }
+    y[i * y_stride] = reduce_add(sum) + start;
+  }
+}
+
+// y_k = sum_i A(i, k) x_i, or y_k - rate times that: the weights of a layer of one output
+template <class T>
+void gemv_transposed(ptrdiff_t rows, ptrdiff_t depth, const T* a, ptrdiff_t a_panel, const T* x, ptrdiff_t x_stride, T* y,
+                     Finish finish, T rate) noexcept {
+  constexpr int chains = 4;  // sums over every fourth row: one chain would wait for each addition
+  for (ptrdiff_t k = 0; k < depth; k += kPanel<T>, a += a_panel) {
+    for_each_vector<T>(depth - k < kPanel<T> ? depth - k : kPanel<T>, [&](ptrdiff_t at, ptrdiff_t n) {
+      Vec<T> sum[chains] = {Vec<T>::set(0), Vec<T>::set(0), Vec<T>::set(0), Vec<T>::set(0)};
+      ptrdiff_t i = 0;
+      for (; i + chains <= rows; i += chains) {
+#pragma GCC unroll 4
+        for (int c = 0; c < chains; ++c) {
+          sum[c] = fma(Vec<T>::set(x[(i + c) * x_stride]), Vec<T>::load(a + (i + c) * kPanel<T> + at), sum[c]);
+        }
+      }
+      for (; i < rows; ++i) sum[0] = fma(Vec<T>::set(x[i * x_stride]), Vec<T>::load(a + i * kPanel<T> + at), sum[0]);
+      const Vec<T> total = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+      T* target = y + k + at;
+      store_some(finish == Finish::descend ? fnma(Vec<T>::set(rate), total, load_some(target, n)) : total, target, n);
+    });
   }
 }
 

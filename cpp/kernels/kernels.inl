@@ -19,6 +19,8 @@ template <class T>
 constexpr Kernels<T> kKernels = {
     sweep<T>,
     sweep_transposed<T>,
+    gemv<T>,
+    gemv_transposed<T>,
     {
 #define DENSEGRAD_ACTIVATION(name, ...) name##_forward<T>,
 #include "base/primitives.def"

@@ -7,13 +7,18 @@ namespace {
 template <class T>
 void pack_rows(ptrdiff_t rows, ptrdiff_t columns, const T* source, ptrdiff_t stride, const int64_t* order, T* panels,
                ptrdiff_t panel_size) noexcept {
-  for (ptrdiff_t i = 0; i < rows; ++i) {
-    const T* row = source + (order != nullptr ? static_cast<ptrdiff_t>(order[i]) : i) * stride;
-    T* target = panels + i * kPanel<T>;
+  constexpr ptrdiff_t group = 8;  // rows read side by side, so that what is written to a panel is contiguous
+  for (ptrdiff_t first = 0; first < rows; first += group) {
+    const ptrdiff_t last = first + group < rows ? first + group : rows;
+    T* target = panels;
     for (ptrdiff_t j = 0; j < columns; j += kPanel<T>, target += panel_size) {
       const ptrdiff_t left = columns - j;
-      for_each_vector<T>(left < kPanel<T> ? left : kPanel<T>,
-                         [&](ptrdiff_t at, ptrdiff_t n) { store_some(load_some(row + j + at, n), target + at, n); });
+      for (ptrdiff_t i = first; i < last; ++i) {
+        const T* row = source + (order != nullptr ? static_cast<ptrdiff_t>(order[i]) : i) * stride + j;
+        for_each_vector<T>(left < kPanel<T> ? left : kPanel<T>, [&](ptrdiff_t at, ptrdiff_t n) {
+          store_some(load_some(row + at, n), target + i * kPanel<T> + at, n);
+        });
+      }
     }
   }
 }
@@ -33,15 +38,34 @@ void unpack_rows(ptrdiff_t rows, ptrdiff_t columns, const T* panels, ptrdiff_t p
   }
 }
 
+// A block of at most kLanes rows and columns: target(j, i) = source(i, j)
+template <class T>
+inline void transpose_block(ptrdiff_t rows, ptrdiff_t columns, const T* source, ptrdiff_t stride, T* target,
+                            ptrdiff_t target_stride) {
+  constexpr int lanes = Vec<T>::kLanes;
+  Vec<T> block[lanes];
+  if (rows == lanes && columns == lanes) {
+#pragma GCC unroll 16
+    for (int i = 0; i < lanes; ++i) block[i] = Vec<T>::load(source + i * stride);
+    transpose(block);
+#pragma GCC unroll 16
+    for (int j = 0; j < lanes; ++j) block[j].store(target + j * target_stride);
+    return;
+  }
+  for (int i = 0; i < lanes; ++i) block[i] = i < rows ? load_some(source + i * stride, columns) : Vec<T>::set(0);
+  transpose(block);
+  for (int j = 0; j < columns; ++j) store_some(block[j], target + j * target_stride, rows);
+}
+
 // target(j, i) = source(i, j)
 template <class T>
 void pack_transposed(ptrdiff_t rows, ptrdiff_t columns, const T* source, ptrdiff_t stride, T* target,
                      ptrdiff_t target_stride) noexcept {
-  constexpr ptrdiff_t block = 16;  // a block of source and target lines stays in L1
-  for (ptrdiff_t j0 = 0; j0 < columns; j0 += block) {
-    const ptrdiff_t j1 = j0 + block < columns ? j0 + block : columns;
-    for (ptrdiff_t i = 0; i < rows; ++i) {
-      for (ptrdiff_t j = j0; j < j1; ++j) target[j * target_stride + i] = source[i * stride + j];
+  constexpr ptrdiff_t lanes = Vec<T>::kLanes;
+  for (ptrdiff_t j = 0; j < columns; j += lanes) {
+    for (ptrdiff_t i = 0; i < rows; i += lanes) {
+      transpose_block(rows - i < lanes ? rows - i : lanes, columns - j < lanes ? columns - j : lanes,
+                      source + i * stride + j, stride, target + j * target_stride + i, target_stride);
     }
   }
 }

@@ -15,6 +15,26 @@ template <class T, class Function>
 double sum_elements(ptrdiff_t rows, ptrdiff_t columns, const T* p, ptrdiff_t p_stride, Targets<T> t, const T* weights,
                     double scale, T* dp, ptrdiff_t dp_stride, Function f) {
   double total = 0;
+  if (columns == 1) {  // one column: rows side by side in a vector
+    constexpr ptrdiff_t lanes = Vec<T>::kLanes;
+    for (ptrdiff_t i = 0; i < rows; i += lanes) {
+      const ptrdiff_t n = rows - i < lanes ? rows - i : lanes;
+      T column[lanes] = {}, target[lanes] = {}, share[lanes] = {}, losses[lanes];
+      for (ptrdiff_t r = 0; r < n; ++r) {
+        column[r] = p[(i + r) * p_stride];
+        target[r] = t.values[(i + r) * t.stride];
+        share[r] = static_cast<T>(weights != nullptr ? scale * static_cast<double>(weights[i + r]) : scale);
+      }
+      Vec<T> gradient;
+      f(Vec<T>::load(column), Vec<T>::load(target), gradient).store(losses);
+      (gradient * Vec<T>::load(share)).store(column);
+      for (ptrdiff_t r = 0; r < n; ++r) {
+        dp[(i + r) * dp_stride] = column[r];
+        total += static_cast<double>(share[r]) * static_cast<double>(losses[r]);
+      }
+    }
+    return total;
+  }
   for (ptrdiff_t i = 0; i < rows; ++i) {
     const double s = weights != nullptr ? scale * static_cast<double>(weights[i]) : scale;
     double row = 0;
@@ -75,9 +95,54 @@ DENSEGRAD_LOSS_KERNEL(binary_cross_entropy_with_logits) {
                       });
 }
 
+// The labelled rows of cross_entropy where a vector is as wide as a row or wider: the block is turned over, so that a
+// vector holds one class of many rows, and no sum runs across lanes.
+template <class T>
+double labelled_block(ptrdiff_t rows, ptrdiff_t columns, const T* p, ptrdiff_t p_stride, const int64_t* labels,
+                      const T* weights, double scale, T* dp, ptrdiff_t dp_stride) {
+  constexpr int lanes = Vec<T>::kLanes;
+  const Vec<T> zero = Vec<T>::set(0);
+  Vec<T> z[lanes];
+  for (int i = 0; i < lanes; ++i) z[i] = i < rows ? load_some(p + i * p_stride, columns) : zero;
+  transpose(z);
+  Vec<T> top = z[0], sum = zero;
+  for (ptrdiff_t c = 1; c < columns; ++c) top = max(z[c], top);
+  for (ptrdiff_t c = 0; c < columns; ++c) {
+    z[c] = exp(select(equal(z[c], top), zero, z[c] - top));
+    sum = sum + z[c];
+  }
+  T tops[lanes], log_sums[lanes], shares[lanes] = {};
+  top.store(tops);
+  log(sum).store(log_sums);
+  double total = 0;
+  for (ptrdiff_t i = 0; i < rows; ++i) {
+    const double s = weights != nullptr ? scale * static_cast<double>(weights[i]) : scale;
+    const T logit = p[i * p_stride + labels[i]];
+    const T shift = logit == tops[i] ? T(0) : logit - tops[i];
+    total += s * static_cast<double>(log_sums[i] - shift);
+    shares[i] = static_cast<T>(s);
+  }
+  const Vec<T> share = Vec<T>::load(shares) / sum;
+  for (ptrdiff_t c = 0; c < columns; ++c) z[c] = z[c] * share;
+  transpose(z);
+  for (ptrdiff_t i = 0; i < rows; ++i) {
+    store_some(z[i], dp + i * dp_stride, columns);
+    dp[i * dp_stride + labels[i]] -= shares[i];
+  }
+  return total;
+}
+
 // l = sum_j t_j (log sum_k exp(p_k) - p_j); one label instead of t picks one j
 DENSEGRAD_LOSS_KERNEL(cross_entropy) {
+  constexpr ptrdiff_t lanes = Vec<T>::kLanes;
   double total = 0;
+  if (t.labels != nullptr && columns <= lanes) {
+    for (ptrdiff_t i = 0; i < rows; i += lanes) {
+      total += labelled_block(rows - i < lanes ? rows - i : lanes, columns, p + i * p_stride, p_stride, t.labels + i,
+                              weights == nullptr ? nullptr : weights + i, scale, dp + i * dp_stride, dp_stride);
+    }
+    return total;
+  }
   for (ptrdiff_t i = 0; i < rows; ++i) {
     const double s = weights != nullptr ? scale * static_cast<double>(weights[i]) : scale;
     const T* z = p + i * p_stride;

@@ -65,6 +65,12 @@ struct Kernels {
   void (*sweep)(const Sweep<T>&) noexcept;             // sum over k of A(i, k) B(k, j): store, relu, relu_mask
   void (*sweep_transposed)(const Sweep<T>&) noexcept;  // sum over k of A(k, i) B(k, j): store, descend
 
+  // the same for one column of B: y_i = sum_k A(i, k) x_k + bias, and y_k = sum_i A(i, k) x_i: store, descend
+  void (*gemv)(ptrdiff_t rows, ptrdiff_t depth, const T* a, ptrdiff_t a_panel, const T* x, const T* bias, T* y,
+               ptrdiff_t y_stride) noexcept;
+  void (*gemv_transposed)(ptrdiff_t rows, ptrdiff_t depth, const T* a, ptrdiff_t a_panel, const T* x,
+                          ptrdiff_t x_stride, T* y, Finish finish, T rate) noexcept;
+
   // y = f(z) and dz = dy f'(z) on (rows, columns); attributes in the table's order
   using Forward = void (*)(ptrdiff_t rows, ptrdiff_t columns, const T* z, ptrdiff_t z_stride, T* y, ptrdiff_t y_stride,
                            const double* attributes) noexcept;

@@ -69,7 +69,7 @@ class Network<T>::Implementation {
     rows_ = forward_rows_;
     Panels<T> d = gradient_panels(output_width());
     kernels_.pack_rows(rows_, output_width(), dy, output_width(), nullptr, d.data, d.panel_size());
-    through_activation(stages_[until_output_ - 1], d);
+    if (until_output_ > 0) through_activation(stages_[until_output_ - 1], d);
     reverse(until_output_, d, Update{gradients, false, 0, 0}, dx);
   }
 
@@ -196,7 +196,7 @@ class Network<T>::Implementation {
     const Panels<T> z = panels(stage.source), y = panels(stage.target);
     const auto forward = kernels_.activation_forward[index_of(stage.activation)];
     if (!stage.by_row || z.count() == 1) {
-      const Size lines = stage.by_row ? z.rows : z.rows * z.count(), columns = stage.by_row ? z.columns : kPanel<T>;
+      const Size lines = stage.by_row ? z.rows : z.lines(), columns = stage.by_row ? z.columns : kPanel<T>;
       forward(lines, columns, z.data, kPanel<T>, y.data, kPanel<T>, stage.attributes.data());
       return;
     }
@@ -211,7 +211,7 @@ class Network<T>::Implementation {
     const Panels<T> z = panels(stage.source), y = panels(stage.target);
     const auto backward = kernels_.activation_backward[index_of(stage.activation)];
     if (!stage.by_row) {
-      backward(d.rows * d.count(), kPanel<T>, d.data, kPanel<T>, z.data, kPanel<T>, y.data, kPanel<T>, d.data,
+      backward(d.lines(), kPanel<T>, d.data, kPanel<T>, z.data, kPanel<T>, y.data, kPanel<T>, d.data,
                kPanel<T>, stage.attributes.data());
       return;
     }

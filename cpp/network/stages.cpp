@@ -1,10 +1,13 @@
 #include "network/stages.hpp"
 
+#include <limits>
 #include <stdexcept>
 #include <string>
 
 namespace densegrad {
 namespace {
+
+constexpr Size kLargestWidth = std::numeric_limits<std::int32_t>::max();  // so that in * out fits a Size
 
 [[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument("Network: " + what); }
 
@@ -52,7 +55,7 @@ Stage make_stage(const Node& node, Size source) {
 // An activation whose backward needs no more than y can be applied to z where it lies.
 bool can_fuse(const Plan& plan, const Stage& before, const Node& node) {
   if (!before.dense || before.activation != Activation::identity || node.primitive == "dense") return false;
-  if (plan.loss && plan.prediction == before.target) return false;
+  if (before.target == plan.output || (plan.loss && before.target == plan.prediction)) return false;
   const PrimitiveRow& row = find_primitive("activation", node.primitive);
   return !row.by_row && std::string(row.reads).find('z') == std::string::npos;
 }
@@ -63,7 +66,9 @@ std::vector<Stage> make_stages(const Plan& plan) {
   const Size buffers = static_cast<Size>(plan.widths.size());
   if (plan.input < 0 || plan.input >= buffers) refuse("the input is not a buffer");
   for (const Size width : plan.widths) {
-    if (width < 1) refuse("expected widths >= 1, got " + std::to_string(width));
+    if (width < 1 || width > kLargestWidth) {
+      refuse("expected widths from 1 to " + std::to_string(kLargestWidth) + ", got " + std::to_string(width));
+    }
   }
   std::vector<Stage> stages;
   Size last = plan.input;

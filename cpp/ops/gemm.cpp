@@ -9,7 +9,7 @@ namespace densegrad {
 namespace {
 
 // A block of A is read again for every panel of B, so it should stay in half of a 1 MiB second-level cache.
-constexpr Size kBlockBytes = 512 * 1024;
+constexpr Size kBlockBytes = 4096 * 1024;
 
 constexpr int kIdentity = static_cast<int>(Activation::identity);
 constexpr int kRelu = static_cast<int>(Activation::relu);
@@ -32,8 +32,14 @@ void PackScratch<T>::reserve(Size depth) {
 }
 
 template <class T>
-T* PackScratch<T>::of_this_thread() {
-  return buffer_.data() + this_thread() * depth_ * kPanel<T>;
+T* PackScratch<T>::reserve_all(Size depth, Size panels) {
+  depth_ = depth;
+  return buffer_.reserve(depth * kPanel<T> * panels);
+}
+
+template <class T>
+T* PackScratch<T>::of_worker(int worker) {
+  return buffer_.data() + worker * depth_ * kPanel<T>;
 }
 
 template <class T>
@@ -43,9 +49,9 @@ void forward_product(const Kernels<T>& kernels, Panels<const T> x, const T* w, c
   const Size height = block_rows<T>(x.rows, in), blocks = divide_up(x.rows, height);
   scratch.reserve(in);
   const double work = static_cast<double>(x.rows) * static_cast<double>(in) * static_cast<double>(out);
-  run_tasks(blocks * y.count(), work, [&](Size task) {
+  run_tasks(blocks * y.count(), work, [&](Size task, [[maybe_unused]] int worker) {
     const Size first = task / y.count() * height, p = task % y.count(), column = p * kPanel<T>;
-    T* packed = scratch.of_this_thread();
+    T* packed = scratch.of_worker(worker);
     Sweep<T> s{};
     s.rows = std::min(height, x.rows - first);
     s.depth = in;
@@ -56,17 +62,15 @@ void forward_product(const Kernels<T>& kernels, Panels<const T> x, const T* w, c
     s.c = y.panel(p) + first * kPanel<T>;
     s.c_stride = kPanel<T>;
     s.finish = f.activation == kRelu ? Finish::relu : Finish::store;
-    if (s.columns == kPanel<T>) {
-      s.b = w + column;
-      s.b_stride = out;
-      s.packed = packed;
-    } else {  // whole vectors would read beyond the last row
-      kernels.pack_rows(in, s.columns, w + column, out, nullptr, packed, 0);
-      s.b = packed;
-      s.b_stride = kPanel<T>;
+    s.b = w + column;
+    s.b_stride = out;
+    s.packed = packed;
+    if (out == 1) {
+      kernels.gemv(s.rows, in, s.a, s.a_panel, w, b, s.c, s.c_stride);
+    } else {
+      kernels.sweep(s);
     }
-    kernels.sweep(s);
-    if (f.activation != kIdentity && f.activation != kRelu) {
+    if (f.activation != kIdentity && (f.activation != kRelu || out == 1)) {
       kernels.activation_forward[f.activation](s.rows, kPanel<T>, s.c, kPanel<T>, s.c, kPanel<T>, f.attributes);
     }
   });
@@ -78,11 +82,22 @@ void backward_product(const Kernels<T>& kernels, Panels<const T> dz, const T* w,
   const Size in = dx.columns, out = dz.columns;
   const Size height = block_rows<T>(dz.rows, out), blocks = divide_up(dz.rows, height);
   const bool masked = y.data != nullptr && f.activation == kRelu;
-  scratch.reserve(out);
   const double work = static_cast<double>(dz.rows) * static_cast<double>(in) * static_cast<double>(out);
-  run_tasks(blocks * dx.count(), work, [&](Size task) {
+  const auto pack = [&](Size p, T* packed) {
+    const Size column = p * kPanel<T>;
+    kernels.pack_transposed(std::min(kPanel<T>, in - column), out, w + column * out, out, packed, kPanel<T>);
+  };
+  const bool shared = blocks > 1;  // several tasks read the same panel of w^T
+  T* all = shared ? scratch.reserve_all(out, dx.count()) : nullptr;
+  if (shared) {
+    run_tasks(dx.count(), work, [&](Size p, int) { pack(p, all + p * out * kPanel<T>); });
+  } else {
+    scratch.reserve(out);
+  }
+  run_tasks(blocks * dx.count(), work, [&](Size task, [[maybe_unused]] int worker) {
     const Size first = task / dx.count() * height, p = task % dx.count(), column = p * kPanel<T>;
-    T* packed = scratch.of_this_thread();
+    T* packed = shared ? all + p * out * kPanel<T> : scratch.of_worker(worker);
+    if (!shared) pack(p, packed);
     Sweep<T> s{};
     s.rows = std::min(height, dz.rows - first);
     s.depth = out;
@@ -95,7 +110,6 @@ void backward_product(const Kernels<T>& kernels, Panels<const T> dz, const T* w,
     s.c_stride = kPanel<T>;
     s.y = y.data == nullptr ? nullptr : y.panel(p) + first * kPanel<T>;
     s.finish = masked ? Finish::relu_mask : Finish::store;
-    kernels.pack_transposed(s.columns, out, w + column * out, out, packed, kPanel<T>);
     kernels.sweep(s);
     if (s.y != nullptr && !masked && f.activation != kIdentity) {
       kernels.activation_backward[f.activation](s.rows, s.columns, s.c, kPanel<T>, nullptr, kPanel<T>, s.y, kPanel<T>,
@@ -111,7 +125,7 @@ void weight_product(const Kernels<T>& kernels, Panels<const T> x, Panels<const T
   const Size panels = std::max<Size>(1, kBlockBytes / static_cast<Size>(sizeof(T)) / std::max<Size>(x.panel_size(), 1));
   const Size blocks = divide_up(x.count(), panels);
   const double work = static_cast<double>(x.rows) * static_cast<double>(in) * static_cast<double>(out);
-  run_tasks(blocks * dz.count(), work, [&](Size task) {
+  run_tasks(blocks * dz.count(), work, [&](Size task, [[maybe_unused]] int worker) {
     const Size first = task / dz.count() * panels, p = task % dz.count();
     const Size row = first * kPanel<T>, column = p * kPanel<T>;
     Sweep<T> s{};
@@ -126,7 +140,11 @@ void weight_product(const Kernels<T>& kernels, Panels<const T> x, Panels<const T
     s.c_stride = out;
     s.rate = static_cast<T>(rate);
     s.finish = finish;
-    kernels.sweep_transposed(s);
+    if (out == 1) {
+      kernels.gemv_transposed(s.depth, s.rows, s.a, s.a_panel, s.b, s.b_stride, s.c, finish, s.rate);
+    } else {
+      kernels.sweep_transposed(s);
+    }
   });
 }
 

@@ -15,13 +15,15 @@ struct Fused {
   const double* attributes = nullptr;
 };
 
-/// Scratch for one packed panel of w or w^T a thread; grows, and is then reused.
+/// Scratch for a packed panel of w a thread, or for all of w^T; grows, and is then reused.
 template <class T>
 class PackScratch {
  public:
   /// Room for `depth` rows a thread.
   void reserve(Size depth);
-  T* of_this_thread();
+  T* of_worker(int worker);
+  /// Room for `panels` panels of `depth` rows.
+  T* reserve_all(Size depth, Size panels);
 
  private:
   AlignedBuffer<T> buffer_;

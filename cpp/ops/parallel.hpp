@@ -4,6 +4,7 @@
 // do the results' bits.
 
 #include "densegrad/types.hpp"
+#include "ops/flush_denormals.hpp"
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -14,30 +15,28 @@ namespace densegrad {
 /// Work, in multiply-adds, below which waking a second thread costs more than it saves.
 inline constexpr double kParallelWork = 1e6;
 
-/// Threads that run_tasks may use: 1 in a child of fork(), where the parent's OpenMP threads do not exist.
+/// Threads that run_tasks may use: 1 in a child of fork(), where the parent's OpenMP threads do not exist, and 1
+/// inside a parallel region of the caller's.
 int usable_threads();
 
-/// Calls task(i) for i in [0, count), on several threads where `work` pays for them. A task throws nothing.
+/// Calls task(i, worker) for i in [0, count), on several threads where `work` pays for them; worker counts from 0 and
+/// stays below usable_threads(). A task throws nothing.
 template <class Task>
 void run_tasks(Size count, [[maybe_unused]] double work, Task task) {
 #ifdef _OPENMP
   const int threads = work < kParallelWork || count < 2 ? 1 : usable_threads();
-  if (threads > 1 && !omp_in_parallel()) {
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (Size i = 0; i < count; ++i) task(i);
+  if (threads > 1) {
+#pragma omp parallel num_threads(threads)
+    {
+      const FlushDenormals flush;
+      const int worker = omp_get_thread_num();
+#pragma omp for schedule(static)
+      for (Size i = 0; i < count; ++i) task(i, worker);
+    }
     return;
   }
 #endif
-  for (Size i = 0; i < count; ++i) task(i);
-}
-
-/// Which of usable_threads() a task runs on.
-inline int this_thread() {
-#ifdef _OPENMP
-  return omp_get_thread_num();
-#else
-  return 0;
-#endif
+  for (Size i = 0; i < count; ++i) task(i, 0);
 }
 
 }  // namespace densegrad

@@ -23,7 +23,7 @@ std::atomic<bool> forked{false};
 
 int usable_threads() {
 #ifdef _OPENMP
-  return forked ? 1 : omp_get_max_threads();
+  return forked || omp_in_parallel() ? 1 : omp_get_max_threads();
 #else
   return 1;
 #endif

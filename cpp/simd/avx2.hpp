@@ -17,16 +17,18 @@ struct Vec<float> {
   static constexpr int kLanes = 8;
   static constexpr int kTileRows = 6;  // 6 x 2 accumulators, 2 columns of B, 1 broadcast: 15 of 16 registers
   using Mask = __m256;
+  using Lanes = __m256i;  // which lanes of a row are there
   __m256 v;
 
   static Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
-  static Vec load_first(const float* p, ptrdiff_t n) { return {_mm256_maskload_ps(p, first(n))}; }
+  static Vec load(const float* p, Lanes there) { return {_mm256_maskload_ps(p, there)}; }
+  static Vec load_first(const float* p, ptrdiff_t n) { return load(p, first(n)); }
   static Vec set(float x) { return {_mm256_set1_ps(x)}; }
   void store(float* p) const { _mm256_storeu_ps(p, v); }
   void store_first(float* p, ptrdiff_t n) const { _mm256_maskstore_ps(p, first(n), v); }
-  static __m256i first(ptrdiff_t n) {
+  static Lanes first(ptrdiff_t n) {
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n < kLanes ? n : kLanes)), lane);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n < 0 ? 0 : n < kLanes ? n : kLanes)), lane);
   }
 };
 
@@ -35,14 +37,16 @@ struct Vec<double> {
   static constexpr int kLanes = 4;
   static constexpr int kTileRows = 6;
   using Mask = __m256d;
+  using Lanes = __m256i;  // which lanes of a row are there
   __m256d v;
 
   static Vec load(const double* p) { return {_mm256_loadu_pd(p)}; }
-  static Vec load_first(const double* p, ptrdiff_t n) { return {_mm256_maskload_pd(p, first(n))}; }
+  static Vec load(const double* p, Lanes there) { return {_mm256_maskload_pd(p, there)}; }
+  static Vec load_first(const double* p, ptrdiff_t n) { return load(p, first(n)); }
   static Vec set(double x) { return {_mm256_set1_pd(x)}; }
   void store(double* p) const { _mm256_storeu_pd(p, v); }
   void store_first(double* p, ptrdiff_t n) const { _mm256_maskstore_pd(p, first(n), v); }
-  static __m256i first(ptrdiff_t n) {
+  static Lanes first(ptrdiff_t n) {
     return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
   }
 };
@@ -148,6 +152,36 @@ inline double reduce_add(D a) {
 }
 inline float first_lane(F a) { return _mm256_cvtss_f32(a.v); }
 inline double first_lane(D a) { return _mm256_cvtsd_f64(a.v); }
+
+// kLanes rows become kLanes columns
+inline void transpose(F (&r)[8]) {
+  __m256 t[8], u[8];
+#pragma GCC unroll 4
+  for (int i = 0; i < 8; i += 2) {
+    t[i] = _mm256_unpacklo_ps(r[i].v, r[i + 1].v);
+    t[i + 1] = _mm256_unpackhi_ps(r[i].v, r[i + 1].v);
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < 8; i += 4) {
+    u[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+    u[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+    u[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+    u[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+  }
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; ++c) {
+    r[c].v = _mm256_permute2f128_ps(u[c], u[4 + c], 0x20);
+    r[4 + c].v = _mm256_permute2f128_ps(u[c], u[4 + c], 0x31);
+  }
+}
+inline void transpose(D (&r)[4]) {
+  const __m256d a = _mm256_unpacklo_pd(r[0].v, r[1].v), b = _mm256_unpackhi_pd(r[0].v, r[1].v);
+  const __m256d c = _mm256_unpacklo_pd(r[2].v, r[3].v), d = _mm256_unpackhi_pd(r[2].v, r[3].v);
+  r[0].v = _mm256_permute2f128_pd(a, c, 0x20);
+  r[1].v = _mm256_permute2f128_pd(b, d, 0x20);
+  r[2].v = _mm256_permute2f128_pd(a, c, 0x31);
+  r[3].v = _mm256_permute2f128_pd(b, d, 0x31);
+}
 
 }  // namespace
 }  // namespace densegrad

@@ -17,14 +17,16 @@ struct Vec<float> {
   static constexpr int kLanes = 16;
   static constexpr int kTileRows = 14;  // 14 x 2 accumulators, 2 columns of B, 1 broadcast: 31 of 32 registers
   using Mask = __mmask16;
+  using Lanes = __mmask16;  // which lanes of a row are there
   __m512 v;
 
   static Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
-  static Vec load_first(const float* p, ptrdiff_t n) { return {_mm512_maskz_loadu_ps(first(n), p)}; }
+  static Vec load(const float* p, Lanes there) { return {_mm512_maskz_loadu_ps(there, p)}; }
+  static Vec load_first(const float* p, ptrdiff_t n) { return load(p, first(n)); }
   static Vec set(float x) { return {_mm512_set1_ps(x)}; }
   void store(float* p) const { _mm512_storeu_ps(p, v); }
   void store_first(float* p, ptrdiff_t n) const { _mm512_mask_storeu_ps(p, first(n), v); }
-  static Mask first(ptrdiff_t n) { return static_cast<Mask>(n >= kLanes ? 0xffff : (1u << n) - 1u); }
+  static Lanes first(ptrdiff_t n) { return static_cast<Lanes>(n >= kLanes ? 0xffff : n <= 0 ? 0 : (1u << n) - 1u); }
 };
 
 template <>
@@ -32,14 +34,16 @@ struct Vec<double> {
   static constexpr int kLanes = 8;
   static constexpr int kTileRows = 14;
   using Mask = __mmask8;
+  using Lanes = __mmask8;  // which lanes of a row are there
   __m512d v;
 
   static Vec load(const double* p) { return {_mm512_loadu_pd(p)}; }
-  static Vec load_first(const double* p, ptrdiff_t n) { return {_mm512_maskz_loadu_pd(first(n), p)}; }
+  static Vec load(const double* p, Lanes there) { return {_mm512_maskz_loadu_pd(there, p)}; }
+  static Vec load_first(const double* p, ptrdiff_t n) { return load(p, first(n)); }
   static Vec set(double x) { return {_mm512_set1_pd(x)}; }
   void store(double* p) const { _mm512_storeu_pd(p, v); }
   void store_first(double* p, ptrdiff_t n) const { _mm512_mask_storeu_pd(p, first(n), v); }
-  static Mask first(ptrdiff_t n) { return static_cast<Mask>(n >= kLanes ? 0xff : (1u << n) - 1u); }
+  static Lanes first(ptrdiff_t n) { return static_cast<Lanes>(n >= kLanes ? 0xff : n <= 0 ? 0 : (1u << n) - 1u); }
 };
 
 using F = Vec<float>;
@@ -109,6 +113,61 @@ inline float reduce_add(F a) { return _mm512_reduce_add_ps(a.v); }
 inline double reduce_add(D a) { return _mm512_reduce_add_pd(a.v); }
 inline float first_lane(F a) { return _mm512_cvtss_f32(a.v); }
 inline double first_lane(D a) { return _mm512_cvtsd_f64(a.v); }
+
+// kLanes rows become kLanes columns
+inline void transpose(F (&r)[16]) {
+  __m512 t[16], u[16];
+#pragma GCC unroll 8
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_ps(r[i].v, r[i + 1].v);
+    t[i + 1] = _mm512_unpackhi_ps(r[i].v, r[i + 1].v);
+  }
+  const auto low = [](__m512 a, __m512 b) {
+    return _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+  };
+  const auto high = [](__m512 a, __m512 b) {
+    return _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+  };
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) {
+    u[i] = low(t[i], t[i + 2]);
+    u[i + 1] = high(t[i], t[i + 2]);
+    u[i + 2] = low(t[i + 1], t[i + 3]);
+    u[i + 3] = high(t[i + 1], t[i + 3]);
+  }
+  // quarter q of u[4 i + c] now is column 4 q + c of rows 4 i to 4 i + 3
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; ++c) {
+    const __m512 even_low = _mm512_shuffle_f32x4(u[c], u[4 + c], 0x88);
+    const __m512 odd_low = _mm512_shuffle_f32x4(u[c], u[4 + c], 0xdd);
+    const __m512 even_high = _mm512_shuffle_f32x4(u[8 + c], u[12 + c], 0x88);
+    const __m512 odd_high = _mm512_shuffle_f32x4(u[8 + c], u[12 + c], 0xdd);
+    r[c].v = _mm512_shuffle_f32x4(even_low, even_high, 0x88);
+    r[4 + c].v = _mm512_shuffle_f32x4(odd_low, odd_high, 0x88);
+    r[8 + c].v = _mm512_shuffle_f32x4(even_low, even_high, 0xdd);
+    r[12 + c].v = _mm512_shuffle_f32x4(odd_low, odd_high, 0xdd);
+  }
+}
+inline void transpose(D (&r)[8]) {
+  __m512d t[8];
+#pragma GCC unroll 4
+  for (int i = 0; i < 8; i += 2) {
+    t[i] = _mm512_unpacklo_pd(r[i].v, r[i + 1].v);
+    t[i + 1] = _mm512_unpackhi_pd(r[i].v, r[i + 1].v);
+  }
+  // quarter q of t[2 i + c] now is column 2 q + c of rows 2 i and 2 i + 1
+#pragma GCC unroll 2
+  for (int c = 0; c < 2; ++c) {
+    const __m512d even_low = _mm512_shuffle_f64x2(t[c], t[2 + c], 0x88);
+    const __m512d odd_low = _mm512_shuffle_f64x2(t[c], t[2 + c], 0xdd);
+    const __m512d even_high = _mm512_shuffle_f64x2(t[4 + c], t[6 + c], 0x88);
+    const __m512d odd_high = _mm512_shuffle_f64x2(t[4 + c], t[6 + c], 0xdd);
+    r[c].v = _mm512_shuffle_f64x2(even_low, even_high, 0x88);
+    r[2 + c].v = _mm512_shuffle_f64x2(odd_low, odd_high, 0x88);
+    r[4 + c].v = _mm512_shuffle_f64x2(even_low, even_high, 0xdd);
+    r[6 + c].v = _mm512_shuffle_f64x2(odd_low, odd_high, 0xdd);
+  }
+}
 
 }  // namespace
 }  // namespace densegrad

@@ -13,9 +13,12 @@ struct Vec {
   static constexpr int kLanes = 1;
   static constexpr int kTileRows = 4;
   using Mask = bool;
+  using Lanes = bool;  // whether the one lane is there
   T v;
 
   static Vec load(const T* p) { return {*p}; }
+  static Lanes first(ptrdiff_t n) { return n > 0; }
+  static Vec load(const T* p, Lanes there) { return {there ? *p : T(0)}; }
   static Vec load_first(const T* p, ptrdiff_t n) { return {n > 0 ? *p : T(0)}; }
   static Vec set(T x) { return {x}; }
   void store(T* p) const { *p = v; }
@@ -137,6 +140,10 @@ template <class T>
 T first_lane(Vec<T> a) {
   return a.v;
 }
+
+// kLanes rows become kLanes columns
+template <class T>
+void transpose(Vec<T> (&)[1]) {}
 
 }  // namespace
 }  // namespace densegrad

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from densegrad import _backend, _check
+from densegrad._interrupt import interrupt_deferred
 from densegrad._progress import progress_bar
 from densegrad.errors import DivergenceError
 from densegrad.evaluation import Rows, checked_rows, measure
@@ -160,15 +161,16 @@ class Trainer:
             size = min(size, batches - done)
             rates = np.full(size, optimizer.lr)
             start = time.perf_counter()
-            ran = network.run_steps(
-                x, y, order, done, size, batch_size, rates, losses[done:], optimizer.steps, sample_weight
-            )
+            with interrupt_deferred():  # the updates made and their count belong together
+                ran = network.run_steps(
+                    x, y, order, done, size, batch_size, rates, losses[done:], optimizer.steps, sample_weight
+                )
+                last = float(losses[done + ran - 1])
+                optimizer.steps += ran if np.isfinite(last) else ran - 1
+            if not np.isfinite(last):
+                raise DivergenceError(last, optimizer.steps, optimizer.lr, epoch)
             elapsed = time.perf_counter() - start
             seconds += elapsed
-            if not np.isfinite(losses[done + ran - 1]):
-                optimizer.steps += ran - 1
-                raise DivergenceError(float(losses[done + ran - 1]), optimizer.steps, optimizer.lr, epoch)
-            optimizer.steps += ran
             done += ran
             bar.steps(ran)
             size = max(1, int(ran * min(_SLICE_SECONDS / max(elapsed, 1e-9), 8)))

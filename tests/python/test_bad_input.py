@@ -250,6 +250,48 @@ def test_a_wrong_y_is_refused_at_every_door(backend, door, case):
     refuses(model, error, f"{door}: {message}", lambda: Y_DOORS[door](model, loss, y))
 
 
+@pytest.mark.parametrize(
+    ("loss", "y"),
+    [
+        ("cross_entropy", np.array([0, 1, 2, 3, 0])),
+        ("cross_entropy", np.array([0, 1, 2, -1, 0])),
+        ("cross_entropy", np.array([0, 1, 2, 2**62, 0])),
+        ("cross_entropy", np.array([0, 1, 2])),
+        ("cross_entropy", changed(SOFT, 0.75, 2, 1).astype("float32")),
+        (WITH_LOGITS, changed(SOFT, -0.5, 2, 1).astype("float32")),
+        (WITH_LOGITS, changed(SOFT, 1.5, 4, 2).astype("float32")),
+        (WITH_LOGITS, changed(SOFT, NAN, 4, 2).astype("float32")),
+        ("mse", changed(SOFT, INF, 0, 0).astype("float32")),
+        ("mse", SOFT[:4].astype("float32")),
+        ("mse", SOFT[:, :2].astype("float32")),
+    ],
+)
+def test_a_step_refuses_wrong_targets_that_need_no_conversion(backend, loss, y):
+    """What already has the model's dtypes goes straight to the backend, which has to notice."""
+    model, x = model_for(), X.astype("float32")
+    with pytest.raises(ValueError, match="Sequential") as slow:
+        model.evaluate(x, y, loss=loss)
+    message = str(slow.value).replace("Sequential.evaluate", "Trainer.step")
+    refuses(model, ValueError, message, lambda: dg.Trainer(model, loss, dg.SGD(0.1)).step(x, y))
+
+
+def test_a_step_refuses_wrong_rows_and_weights_that_need_no_conversion(backend):
+    model, x = model_for(), X.astype("float32")
+    for bad, weights in [
+        (changed(x, NAN, 4, 1), None),
+        (changed(x, -INF, 0, 0), None),
+        (x[:4], None),
+        (np.ascontiguousarray(x[:, :1]), None),
+        (x[:0], None),
+        (x, np.array([1, 1, -1, 1, 1], "float32")),
+        (x, np.array([1, 1, NAN, 1, 1], "float32")),
+        (x, np.zeros(5, "float32")),
+        (x, np.ones(4, "float32")),
+    ]:
+        message = "Trainer.step: expected ..."
+        refuses(model, ValueError, message, lambda bad=bad, s=weights: dg.Trainer(model, **FIT).step(bad, LABELS, s))
+
+
 @pytest.mark.parametrize("door", list(Y_DOORS)[:5])  # the others compute in float64
 def test_a_y_too_large_for_float32_is_refused(backend, door):
     model = model_for()

@@ -16,9 +16,9 @@ from densegrad import cli
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def run(*arguments, backend="numpy"):
+def run(*arguments, backend="numpy", **variables):
     """``python -m densegrad`` in a process of its own; gives exit status, stdout, stderr."""
-    environment = {**os.environ, "DENSEGRAD_BACKEND": backend, "PYTHONWARNINGS": "error::RuntimeWarning"}
+    environment = {**os.environ, "PYTHONWARNINGS": "error::RuntimeWarning", "DENSEGRAD_BACKEND": backend, **variables}
     done = subprocess.run(
         [sys.executable, "-m", "densegrad", *arguments],
         env=environment,
@@ -183,6 +183,18 @@ def test_without_a_choice_the_best_backend_answers_and_the_twin_warns():
     assert done.stdout.strip() == dg.available_backends()[0]
     warned = done.stderr.count("RuntimeWarning: densegrad runs on its NumPy backend")
     assert warned == ("core" not in dg.available_backends())
+
+
+@pytest.mark.parametrize("isa", ["scalar", "avx2", "avx512", "bogus"])
+@pytest.mark.skipif("core" not in dg.available_backends(), reason="the core is not installed")
+def test_a_forced_instruction_set_is_used_or_refused_but_never_another(isa):
+    status, out, error = run("info", backend="core", DENSEGRAD_ISA=isa)
+    if status == 0:
+        assert f"instruction set:  {isa}\n" in out
+    else:
+        assert isa != "scalar"  # which every machine has
+        assert "DENSEGRAD_ISA: expected one of " in error.splitlines()[-1]
+        assert f"got '{isa}'" in error.splitlines()[-1]
 
 
 def test_use_backend_holds_for_a_block_or_for_good():

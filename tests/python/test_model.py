@@ -454,6 +454,15 @@ def test_gradients_of_every_activation_and_loss_are_right(backend, dtype, rng, c
     np.testing.assert_array_equal(model.parameters, before)
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gradients_are_right_at_widths_and_batches_that_fill_no_vector(backend, rng, loss):
+    last = "sigmoid" if loss == "binary_cross_entropy" else None
+    layers = [dg.Dense(17, "tanh"), dg.Dense(9, "sigmoid"), dg.Dense(11, "tanh"), dg.Dense(5, last)]
+    model = dg.Sequential(layers, input_size=13, seed=0)
+    x, y = rng.normal(size=(19, 13)), rng.dirichlet(np.ones(5), 19)
+    assert dg.check_gradients(model, x, y, loss).largest < 1e-7
+
+
 def test_check_gradients_covers_frozen_layers_and_layers_without_bias(backend, rng):
     model = dg.Sequential([dg.Dense(3, "tanh", use_bias=False, trainable_w=False), dg.Dense(1)], input_size=2, seed=0)
     report = dg.check_gradients(model, rng.normal(size=(4, 2)), rng.normal(size=4), "half_squared_error")

@@ -65,7 +65,8 @@ class Network {
   /// The mean loss of a batch.
   double loss(const Batch<T>& batch);
 
-  /// The mean loss of a batch; fills `gradients` (parameter_count), and dx unless it is null.
+  /// The mean loss of a batch; fills `gradients` (parameter_count), and dx unless it is null. Without dx, what lies
+  /// before the first trainable parameters is left as it was.
   double loss_and_gradients(const Batch<T>& batch, T* gradients, T* dx = nullptr);
 
   /// Updates every trainable parameter from `gradients`; `updates` were made before.

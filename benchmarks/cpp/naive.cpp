@@ -1,0 +1,101 @@
+#include "naive.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <string>
+
+#include "dispatch/dispatch.hpp"
+
+namespace densegrad::bench {
+namespace {
+
+const std::map<std::string, double (*)(double)> kElementwise = {
+    {"identity", [](double z) { return z; }},
+    {"sigmoid", [](double z) { return 1 / (1 + std::exp(-z)); }},
+    {"tanh", [](double z) { return std::tanh(z); }},
+    {"relu", [](double z) { return std::max(z, 0.0); }},
+};
+
+double log_sum_exp(const Row& z) {
+  double sum = 0;
+  for (const double value : z) sum += std::exp(value);
+  return std::log(sum);
+}
+
+Row softmax(const Row& z) {
+  const double normalizer = log_sum_exp(z);
+  Row y;
+  for (const double value : z) y.push_back(std::exp(value - normalizer));
+  return y;
+}
+
+// The mean over a row of f(p_j, t_j).
+template <class Function>
+double mean(const Row& p, const Row& t, Function f) {
+  double sum = 0;
+  for (std::size_t j = 0; j < p.size(); ++j) sum += f(p[j], t[j]);
+  return sum / static_cast<double>(p.size());
+}
+
+double squared(double p, double t) { return (p - t) * (p - t); }
+
+double binary_cross_entropy(double p, double t) { return -t * std::log(p) - (1 - t) * std::log1p(-p); }
+
+double binary_cross_entropy_with_logits(double p, double t) { return binary_cross_entropy(1 / (1 + std::exp(-p)), t); }
+
+double cross_entropy(const Row& p, const Row& t) {
+  const double normalizer = log_sum_exp(p);
+  double sum = 0;
+  for (std::size_t j = 0; j < p.size(); ++j) sum += t[j] * (normalizer - p[j]);
+  return sum;
+}
+
+const std::map<std::string, double (*)(const Row& p, const Row& t)> kLosses = {
+    {"mse", [](const Row& p, const Row& t) { return mean(p, t, squared); }},
+    {"half_squared_error",
+     [](const Row& p, const Row& t) { return mean(p, t, squared) * static_cast<double>(p.size()) / 2; }},
+    {"binary_cross_entropy", [](const Row& p, const Row& t) { return mean(p, t, binary_cross_entropy); }},
+    {"binary_cross_entropy_with_logits",
+     [](const Row& p, const Row& t) { return mean(p, t, binary_cross_entropy_with_logits); }},
+    {"cross_entropy", cross_entropy},
+};
+
+const Kernels<double>& scalar_kernels() { return instruction_set_named("scalar").f64; }
+
+}  // namespace
+
+Row naive_activation(const PrimitiveRow& primitive, int place, const Row& z) {
+  if (primitive.name == std::string("softmax")) return softmax(z);
+  Row y(z);
+  const auto found = kElementwise.find(primitive.name);
+  if (found != kElementwise.end()) {
+    std::transform(z.begin(), z.end(), y.begin(), found->second);
+    return y;
+  }
+  const Size columns = static_cast<Size>(z.size());
+  scalar_kernels().activation_forward[place](1, columns, z.data(), columns, y.data(), columns,
+                                             attribute_values(primitive, {}).data());
+  return y;
+}
+
+double naive_loss(const PrimitiveRow& primitive, int place, const Row& p, const Row& t) {
+  const auto found = kLosses.find(primitive.name);
+  if (found != kLosses.end()) return found->second(p, t);
+  const Size columns = static_cast<Size>(p.size());
+  Row dp(p.size());
+  return scalar_kernels().loss[place](1, columns, p.data(), columns, {t.data(), columns, nullptr}, nullptr, 1,
+                                      dp.data(), columns, attribute_values(primitive, {}).data());
+}
+
+void naive_update(const PrimitiveRow& primitive, int place, double& w, double dw, Row& state, Index updates,
+                  double lr) {
+  if (primitive.name == std::string("sgd")) {
+    w -= lr * dw;
+    return;
+  }
+  scalar_kernels().update[place](1, 1, &w, 1, &dw, 1, state.data(), 1, updates, lr,
+                                 attribute_values(primitive, {}).data());
+}
+
+}  // namespace densegrad::bench

@@ -1,0 +1,180 @@
+#pragma once
+
+// The formulas of the table in long double, row by row, as a textbook has them: what the library is measured against.
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace densegrad {
+
+using Real = long double;
+using Row = std::vector<Real>;
+
+struct ActivationFormula {
+  std::function<Row(const Row& z)> forward;
+  std::function<Row(const Row& dy, const Row& z, const Row& y)> backward;
+  Real lowest, highest;  // of y
+};
+
+struct LossFormula {
+  std::function<Real(const Row& p, const Row& t)> value;
+  std::function<Row(const Row& p, const Row& t)> gradient;
+};
+
+namespace formula {
+
+inline constexpr Real kInfinity = std::numeric_limits<Real>::infinity();
+
+inline Real sigmoid(Real z) { return z >= 0 ? 1 / (1 + std::exp(-z)) : std::exp(z) / (1 + std::exp(z)); }
+inline Real softplus(Real z) { return std::max(z, 0.0L) + std::log1p(std::exp(-std::fabs(z))); }
+inline Real times(Real factor, Real value) { return factor == 0 ? 0 : factor * value; }  // 0 log 0 = 0
+
+inline Row map(const Row& z, Real (*f)(Real)) {
+  Row y(z.size());
+  std::transform(z.begin(), z.end(), y.begin(), f);
+  return y;
+}
+
+// dy times the slope, which is a function of z and y
+inline Row slope(const Row& dy, const Row& z, const Row& y, Real (*f)(Real z, Real y)) {
+  Row dz(dy.size());
+  for (std::size_t j = 0; j < dy.size(); ++j) dz[j] = dy[j] * f(z[j], y[j]);
+  return dz;
+}
+
+// z minus its largest element, where an infinite one counts as 0
+inline Row shifted(const Row& z) {
+  Real top = -kInfinity;
+  for (const Real value : z) top = std::isnan(value) || std::isnan(top) ? std::nanl("") : std::max(top, value);
+  Row difference(z.size());
+  for (std::size_t j = 0; j < z.size(); ++j) difference[j] = z[j] == top ? 0 : z[j] - top;
+  return difference;
+}
+
+inline Real log_sum_of_shifted(const Row& z) {
+  Real sum = 0;
+  for (const Real value : shifted(z)) sum += std::exp(value);
+  return std::log(sum);
+}
+
+inline Row softmax(const Row& z) {
+  Row y = shifted(z);
+  Real sum = 0;
+  for (Real& value : y) sum += value = std::exp(value);
+  for (Real& value : y) value /= sum;
+  return y;
+}
+
+inline Real mean(const Row& p, const Row& t, Real (*f)(Real p, Real t)) {
+  Real sum = 0;
+  for (std::size_t j = 0; j < p.size(); ++j) sum += f(p[j], t[j]);
+  return sum / static_cast<Real>(p.size());
+}
+
+inline Row each(const Row& p, const Row& t, Real divisor, Real (*f)(Real p, Real t)) {
+  Row d(p.size());
+  for (std::size_t j = 0; j < p.size(); ++j) d[j] = f(p[j], t[j]) / divisor;
+  return d;
+}
+
+inline Real size_of(const Row& row) { return static_cast<Real>(row.size()); }
+
+}  // namespace formula
+
+inline const ActivationFormula& activation_formula(const std::string& name) {
+  using namespace formula;
+  static const std::map<std::string, ActivationFormula> formulas = {
+      {"identity",
+       {[](const Row& z) { return z; }, [](const Row& dy, const Row&, const Row&) { return dy; }, -kInfinity,
+        kInfinity}},
+      {"sigmoid",
+       {[](const Row& z) { return map(z, sigmoid); },
+        [](const Row& dy, const Row& z, const Row& y) {
+          return slope(dy, z, y, [](Real, Real a) { return a * (1 - a); });
+        },
+        0, 1}},
+      {"tanh",
+       {[](const Row& z) { return map(z, [](Real v) { return std::tanh(v); }); },
+        [](const Row& dy, const Row& z, const Row& y) {
+          return slope(dy, z, y, [](Real, Real a) { return (1 - a) * (1 + a); });
+        },
+        -1, 1}},
+      {"relu",
+       {[](const Row& z) { return map(z, [](Real v) { return v < 0 ? 0 : v; }); },
+        [](const Row& dy, const Row& z, const Row& y) {
+          return slope(dy, z, y, [](Real, Real a) -> Real { return a > 0 ? 1 : 0; });
+        },
+        0, kInfinity}},
+      {"softmax",
+       {softmax,
+        [](const Row& dy, const Row&, const Row& y) {
+          Real mean = 0;
+          for (std::size_t j = 0; j < y.size(); ++j) mean += dy[j] * y[j];
+          Row dz(y.size());
+          for (std::size_t j = 0; j < y.size(); ++j) dz[j] = y[j] * (dy[j] - mean);
+          return dz;
+        },
+        0, 1}},
+  };
+  const auto found = formulas.find(name);
+  if (found == formulas.end()) throw std::out_of_range("write the formula of the activation " + name + " here");
+  return found->second;
+}
+
+inline const LossFormula& loss_formula(const std::string& name) {
+  using namespace formula;
+  static const std::map<std::string, LossFormula> formulas = {
+      {"mse",
+       {[](const Row& p, const Row& t) { return mean(p, t, [](Real a, Real b) { return (a - b) * (a - b); }); },
+        [](const Row& p, const Row& t) {
+          return each(p, t, size_of(p), [](Real a, Real b) { return 2 * (a - b); });
+        }}},
+      {"half_squared_error",
+       {[](const Row& p, const Row& t) {
+          return size_of(p) * mean(p, t, [](Real a, Real b) { return (a - b) * (a - b) / 2; });
+        },
+        [](const Row& p, const Row& t) { return each(p, t, 1, [](Real a, Real b) { return a - b; }); }}},
+      {"binary_cross_entropy",
+       {[](const Row& p, const Row& t) {
+          return mean(p, t, [](Real a, Real b) {
+            return -b * std::max(std::log(a), -100.0L) - (1 - b) * std::max(std::log1p(-a), -100.0L);
+          });
+        },
+        [](const Row& p, const Row& t) {
+          return each(p, t, size_of(p), [](Real a, Real b) { return (a - b) / std::max(a * (1 - a), 1e-12L); });
+        }}},
+      {"binary_cross_entropy_with_logits",
+       {[](const Row& p, const Row& t) {
+          return mean(p, t, [](Real a, Real b) { return times(b, softplus(-a)) + times(1 - b, softplus(a)); });
+        },
+        [](const Row& p, const Row& t) {
+          return each(p, t, size_of(p), [](Real a, Real b) { return sigmoid(a) - b; });
+        }}},
+      {"cross_entropy",
+       {[](const Row& p, const Row& t) {
+          const Row difference = shifted(p);
+          const Real log_sum = log_sum_of_shifted(p);
+          Real sum = 0;
+          for (std::size_t j = 0; j < p.size(); ++j) sum += times(t[j], log_sum - difference[j]);
+          return sum;
+        },
+        [](const Row& p, const Row& t) {
+          Real mass = 0;
+          for (const Real value : t) mass += value;
+          Row d = softmax(p);
+          for (std::size_t j = 0; j < p.size(); ++j) d[j] = mass * d[j] - t[j];
+          return d;
+        }}},
+  };
+  const auto found = formulas.find(name);
+  if (found == formulas.end()) throw std::out_of_range("write the formula of the loss " + name + " here");
+  return found->second;
+}
+
+}  // namespace densegrad

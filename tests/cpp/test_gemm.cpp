@@ -1,0 +1,297 @@
+// The tiles of C = A B: exact on whole numbers for every size around a tile, a vector and a panel, bounded on others.
+
+#include <string>
+
+#include "dispatch/dispatch.hpp"
+#include "testing.hpp"
+
+namespace densegrad {
+namespace {
+
+using Size = std::ptrdiff_t;
+using Real = long double;
+
+const std::vector<Size> kRows = {0, 1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 14, 15, 19, 27, 28, 29, 31, 32, 33, 43, 57, 65};
+const std::vector<Size> kDepths = {0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 19, 31, 32, 33, 35, 63, 64, 65, 67};
+
+template <class T>
+std::vector<Size> widths() {
+  std::vector<Size> some;
+  for (const Size width : {0, 1, 2, 3, 4, 5, 7, 8, 9, 11, 12, 13, 15, 16, 17, 19, 23, 24, 25, 29, 31, 32}) {
+    if (width <= kPanel<T>) some.push_back(width);
+  }
+  return some;
+}
+
+const char* name_of(Finish finish) {
+  switch (finish) {
+    case Finish::store:
+      return "store";
+    case Finish::relu:
+      return "relu";
+    case Finish::relu_mask:
+      return "relu_mask";
+    case Finish::descend:
+      return "descend";
+  }
+  return "";
+}
+
+template <class T>
+Size panel_count(Size columns) {
+  return (columns + kPanel<T> - 1) / kPanel<T>;
+}
+
+// A (rows, columns) matrix in panels, each a few rows away from the next; NaN where the matrix has no columns.
+template <class T>
+struct InPanels {
+  InPanels(Size rows, Size columns)
+      : panel_size((rows + 2) * kPanel<T>), memory(panel_count<T>(columns), rows * kPanel<T>, panel_size) {}
+  T& operator()(Size i, Size j) { return memory.data()[j / kPanel<T> * panel_size + i * kPanel<T> + j % kPanel<T>]; }
+
+  Size panel_size;
+  Matrix<T> memory;
+};
+
+// One product and all that it may need; sums holds A B exactly or in long double.
+template <class T>
+struct Product {
+  // `transposed`: A is kept as (depth, rows)
+  Product(Size rows_, Size depth_, Size columns_, bool transposed_, bool whole, Random& random)
+      : rows(rows_),
+        depth(depth_),
+        columns(columns_),
+        transposed(transposed_),
+        a(transposed ? depth : rows, transposed ? rows : depth),
+        b(depth, kPanel<T>),
+        far_b(depth, columns == kPanel<T> ? columns : 0, kPanel<T> + 7),
+        bias(1, columns),
+        sums(static_cast<std::size_t>(rows * columns)),
+        sizes(sums.size()) {
+    const auto number = [&] { return whole ? static_cast<double>(random.whole(-8, 8)) : random.uniform(-1, 1); };
+    for (Size i = 0; i < rows; ++i) {
+      for (Size k = 0; k < depth; ++k) at(i, k) = static_cast<T>(number());
+    }
+    for (Size k = 0; k < depth; ++k) {
+      for (Size j = 0; j < columns; ++j) b(k, j) = static_cast<T>(number());
+    }
+    if (columns == kPanel<T>) far_b.copy(b);
+    bias.fill(number);
+    std::vector<Real> row(static_cast<std::size_t>(columns)), size(row.size());
+    for (Size i = 0; i < rows; ++i) {
+      std::fill(row.begin(), row.end(), 0);
+      std::fill(size.begin(), size.end(), 0);
+      for (Size k = 0; k < depth; ++k) {
+        for (std::size_t j = 0; j < row.size(); ++j) {
+          const Real term = Real(at(i, k)) * Real(b(k, static_cast<Size>(j)));
+          row[j] += term;
+          size[j] += std::fabs(term);
+        }
+      }
+      std::copy(row.begin(), row.end(), sums.begin() + i * columns);
+      std::copy(size.begin(), size.end(), sizes.begin() + i * columns);
+    }
+  }
+
+  T& at(Size i, Size k) { return transposed ? a(k, i) : a(i, k); }
+
+  Size rows, depth, columns;
+  bool transposed;
+  InPanels<T> a;
+  Matrix<T> b;      // one panel
+  Matrix<T> far_b;  // the same as columns of a wider matrix, for a whole panel
+  Matrix<T> bias;
+  std::vector<Real> sums, sizes;
+};
+
+struct Variant {
+  Finish finish;
+  bool far = false;     // B as columns of a wider matrix
+  bool packed = false;  // B left behind in a panel
+  bool biased = false;
+  Size gap = 0;  // between the rows of C
+};
+
+// How often a sum of `depth` products may round, with its bias and its finish.
+constexpr Real roundings(Size depth) { return static_cast<Real>(depth) + 4; }
+
+template <class T>
+void check(Product<T>& product, const Variant& v, bool whole, Random& random) {
+  const Size rows = product.rows, columns = product.columns, depth = product.depth;
+  CAPTURE(rows);
+  CAPTURE(depth);
+  CAPTURE(columns);
+  CAPTURE(name_of(v.finish));
+  CAPTURE(v.far);
+  CAPTURE(v.packed);
+  CAPTURE(v.biased);
+  CAPTURE(v.gap);
+  const T rate = whole ? T(0.5) : T(0.1);
+  Matrix<T> c(rows, columns, columns + v.gap), before(rows, columns), y(rows, columns, columns + v.gap);
+  Matrix<T> packed(depth, kPanel<T>);
+  if (v.finish == Finish::relu_mask) y.fill([&] { return random.whole(-1, 1); });
+  if (v.finish == Finish::descend) {
+    before.fill([&] { return random.whole(-8, 8); });
+    c.copy(before);
+  }
+  Sweep<T> s{};
+  s.rows = rows;
+  s.depth = depth;
+  s.columns = columns;
+  s.a = product.a.memory.data();
+  s.a_panel = product.a.panel_size;
+  s.b = v.far ? product.far_b.data() : product.b.data();
+  s.b_stride = v.far ? product.far_b.stride() : kPanel<T>;
+  s.packed = v.packed ? packed.data() : nullptr;
+  s.bias = v.biased ? product.bias.data() : nullptr;
+  s.c = c.data();
+  s.c_stride = c.stride();
+  s.y = v.finish == Finish::relu_mask ? y.data() : nullptr;
+  s.rate = rate;
+  s.finish = v.finish;
+  if (product.transposed) {
+    kernels<T>().sweep_transposed(s);
+  } else {
+    kernels<T>().sweep(s);
+  }
+
+  Worst worst;
+  for (Size i = 0; i < rows; ++i) {
+    for (Size j = 0; j < columns; ++j) {
+      const std::size_t place = static_cast<std::size_t>(i * columns + j);
+      Real want = product.sums[place] + (v.biased ? Real(product.bias[j]) : 0);
+      Real size = product.sizes[place] + (v.biased ? std::fabs(Real(product.bias[j])) : 0);
+      if (v.finish == Finish::relu && want < 0) want = 0;
+      if (v.finish == Finish::relu_mask && !(y(i, j) > 0)) want = 0;
+      if (v.finish == Finish::descend) {
+        want = before(i, j) - Real(rate) * want;
+        size = std::fabs(Real(before(i, j))) + Real(rate) * size;
+      }
+      worst.see(c(i, j), want, whole ? 0 : roundings(depth) * kEpsilon<T> * size, static_cast<Real>(place));
+    }
+  }
+  CHECK_WORST(worst);
+  CHECK(c.rest_untouched());
+  if (v.packed && rows > 0) {
+    bool same = true;
+    for (Size k = 0; k < depth; ++k) {
+      for (Size j = 0; j < columns; ++j) same &= packed(k, j) == product.b(k, j);
+    }
+    CHECK_MESSAGE(same, "what is packed is B");
+    CHECK(packed.rest_untouched());
+  }
+}
+
+// Every size, with the variants taking turns.
+template <class T>
+void check_all(bool transposed, const std::vector<Variant>& variants) {
+  Random random(1);
+  std::size_t turn = 0;
+  for (const Size columns : widths<T>()) {
+    for (const Size rows : kRows) {
+      for (const Size depth : kDepths) {
+        Product<T> product(rows, depth, columns, transposed, true, random);
+        for (int i = 0; i < 3; ++i) {
+          Variant v = variants[turn++ % variants.size()];
+          v.far = v.far && columns == kPanel<T>;
+          check(product, v, true, random);
+        }
+      }
+    }
+  }
+}
+
+const std::vector<Variant> kForwardVariants = {
+    {Finish::store, false, false, false, 0},    {Finish::relu, true, true, true, 3},
+    {Finish::relu_mask, false, false, false, 5}, {Finish::store, true, true, true, 0},
+    {Finish::relu, false, false, true, 0},      {Finish::relu_mask, false, true, false, 0},
+    {Finish::store, true, false, true, 7},      {Finish::relu, false, true, false, 0},
+    {Finish::relu_mask, true, false, true, 0},  {Finish::store, false, true, false, 1},
+};
+
+TEST_CASE_TEMPLATE("sweep is exact on whole numbers for every size and finish", T, float, double) {
+  check_all<T>(false, kForwardVariants);
+}
+
+TEST_CASE_TEMPLATE("sweep_transposed is exact on whole numbers for every size and finish", T, float, double) {
+  check_all<T>(true, {{Finish::store, false, false, false, 0},
+                      {Finish::descend, false, false, false, 3},
+                      {Finish::store, true, false, false, 5},
+                      {Finish::descend, true, false, false, 0}});
+}
+
+TEST_CASE_TEMPLATE("every finish meets every width", T, float, double) {
+  Random random(2);
+  for (const Size columns : widths<T>()) {
+    for (const bool transposed : {false, true}) {
+      Product<T> product(29, 35, columns, transposed, true, random);
+      for (const Finish finish : {Finish::store, Finish::relu, Finish::relu_mask, Finish::descend}) {
+        const bool forward_only = finish == Finish::relu || finish == Finish::relu_mask;
+        if (transposed ? forward_only : finish == Finish::descend) continue;
+        for (const bool packed : {false, true}) {
+          for (const bool biased : {false, true}) {
+            for (const Size gap : {0, 1}) {
+              if (transposed && (packed || biased)) continue;
+              check(product, {finish, false, packed, biased, gap}, true, random);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("a product of other numbers keeps its error bound", T, float, double) {
+  Random random(3);
+  for (const Size depth : {1, 5, 64, 300, 1000}) {
+    for (const Size columns : {Size{1}, Size{7}, kPanel<T> - 1, kPanel<T>}) {
+      for (const bool transposed : {false, true}) {
+        Product<T> product(33, depth, columns, transposed, false, random);
+        const Finish last = transposed ? Finish::descend : Finish::relu;
+        check(product, {Finish::store, false, false, false, 0}, false, random);
+        check(product, {last, false, false, !transposed, 2}, false, random);
+        if (!transposed) check(product, {Finish::relu_mask, false, true, true, 0}, false, random);
+      }
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("a sum that is not finite stays in its row and comes through every finish", T, float, double) {
+  const T infinity = std::numeric_limits<T>::infinity(), nan = std::numeric_limits<T>::quiet_NaN();
+  Random random(4);
+  const Size rows = 17, depth = 9, columns = kPanel<T> - 3;
+  for (Size bad = 0; bad < rows; ++bad) {
+    for (const T value : {infinity, nan}) {
+      for (const Finish finish : {Finish::store, Finish::relu}) {
+        Product<T> product(rows, depth, columns, false, true, random);
+        product.b.fill([] { return 1; });
+        product.at(bad, depth / 2) = value;
+        Matrix<T> c(rows, columns);
+        Sweep<T> s{};
+        s.rows = rows;
+        s.depth = depth;
+        s.columns = columns;
+        s.a = product.a.memory.data();
+        s.a_panel = product.a.panel_size;
+        s.b = product.b.data();
+        s.b_stride = kPanel<T>;
+        s.c = c.data();
+        s.c_stride = columns;
+        s.finish = finish;
+        kernels<T>().sweep(s);
+        bool right = true;
+        for (Size i = 0; i < rows; ++i) {
+          for (Size j = 0; j < columns; ++j) {
+            right &= i != bad ? std::isfinite(c(i, j)) : std::isnan(value) ? std::isnan(c(i, j)) : c(i, j) == value;
+          }
+        }
+        CAPTURE(bad);
+        CAPTURE(name_of(finish));
+        CHECK(right);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace densegrad

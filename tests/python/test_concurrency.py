@@ -1,0 +1,147 @@
+"""Threads, forks and signals. Each scene runs in a process of its own, so that a crash fails one test only."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import densegrad as dg
+
+SIZES = (1, 7, 64, 500, 1500, 3000)
+
+
+def play(scene, backend, **environment):
+    """Run one of the scenes below; gives what it prints."""
+    done = subprocess.run(
+        [sys.executable, __file__, scene],
+        env={**os.environ, "DENSEGRAD_BACKEND": backend, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, f"exit status {done.returncode}\n{done.stderr}"
+    return done.stdout
+
+
+def classifier(hidden=256, seed=0):
+    layers = [dg.Dense(hidden, "relu"), dg.Dense(hidden, "tanh"), dg.Dense(10)]
+    return dg.Sequential(layers, input_size=64, seed=seed)
+
+
+def batches(repeat=8):
+    rng = np.random.default_rng(0)
+    return [(rng.normal(size=(n, 64)).astype("float32"), rng.integers(0, 10, n)) for n in SIZES * repeat]
+
+
+def predict_from_threads():
+    model, given = classifier(), batches()
+    expected = [model.predict(x) for x, _ in given]
+    with ThreadPoolExecutor(6) as pool:
+        for _ in range(5):
+            for got, right in zip(pool.map(lambda batch: model.predict(batch[0]), given), expected, strict=True):
+                np.testing.assert_array_equal(got, right)
+
+
+def step_and_predict_from_threads():
+    model, given = classifier(), batches(3)
+    trainer = dg.Trainer(model, "cross_entropy", dg.SGD(0.01))
+    with ThreadPoolExecutor(6) as pool:
+        losses = list(pool.map(lambda batch: trainer.step(*batch), given))
+        outputs = list(pool.map(lambda batch: (trainer.step(*batch), model.predict(batch[0]))[1], given))
+    assert np.isfinite(losses).all()
+    assert all(np.isfinite(output).all() for output in outputs)
+    assert np.isfinite(model.parameters).all()
+    x, _ = given[2]
+    np.testing.assert_array_equal(model.predict(x), model.copy().predict(x))
+
+
+def train_in_a_forked_child():
+    model, given = classifier(), batches(1)
+    trainer = dg.Trainer(model, "cross_entropy", dg.SGD(0.01))
+    for batch in given:
+        trainer.step(*batch)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        loss = trainer.fit(*given[-1], batch_size=1000)["loss"][0]
+        os._exit(0 if np.isfinite(loss) and np.isfinite(model.predict(given[-1][0])).all() else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    trainer.step(*given[-1])
+
+
+def interrupt_fit():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(400, 64)).astype("float32"), rng.integers(0, 10, 400)
+    signal.signal(signal.SIGALRM, signal.default_int_handler)  # Ctrl-C, from a clock
+    for delay in (0.02, 0.05, 0.1, 0.15):
+        model, optimizer = classifier(64), dg.SGD(0.01)
+        trainer = dg.Trainer(model, "cross_entropy", optimizer)
+        signal.setitimer(signal.ITIMER_REAL, delay)
+        with pytest.raises(KeyboardInterrupt):
+            trainer.fit(x, y, epochs=10**6, batch_size=16, shuffle=False)
+        replayed = dg.Trainer(classifier(64), "cross_entropy", dg.SGD(0.01))
+        for step in range(optimizer.steps):
+            part = slice(step % 25 * 16, step % 25 * 16 + 16)
+            replayed.step(x[part], y[part])
+        np.testing.assert_array_equal(model.parameters, replayed.model.parameters)
+        assert np.isfinite(trainer.step(x, y))
+
+
+def fit_on_some_threads():
+    bits = hashlib.sha256()
+    for hidden, batch_size, rows in [(5, 3, 50), (128, 64, 640), (257, 200, 1000), (700, 512, 1024)]:
+        model = classifier(hidden)
+        x, y = (np.concatenate(part)[:rows] for part in zip(*batches(1), strict=True))
+        model.fit(x, y, loss="cross_entropy", optimizer=dg.SGD(0.05), batch_size=batch_size)
+        for part in (model.parameters, model.predict(x), model.forward(x), model.backward(np.ones((rows, 10)))):
+            bits.update(part.tobytes())
+        bits.update(model.gradients.tobytes())
+    print(bits.hexdigest())
+
+
+def test_threads_may_predict_with_one_model(backend):
+    play("predict_from_threads", backend)
+
+
+def test_threads_that_share_a_trainer_leave_a_whole_model(backend):
+    play("step_and_predict_from_threads", backend)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_trains_on(backend):
+    play("train_in_a_forked_child", backend, PYTHONWARNINGS="ignore::DeprecationWarning")
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timer signal")
+def test_an_interrupted_fit_is_whole_and_counts_the_updates_made(backend):
+    play("interrupt_fit", backend)
+
+
+def test_the_number_of_threads_changes_no_bit(backend):
+    if backend == "numpy":
+        pytest.skip("promised of the core; NumPy's sums are its library's")
+    results = {play("fit_on_some_threads", backend, OMP_NUM_THREADS=str(n)) for n in (1, 2, 3)}
+    assert len(results) == 1
+
+
+def test_fit_runs_outside_the_main_thread(backend):
+    x, y = batches(1)[2]
+    model, other = classifier(16), classifier(16)
+    thread = threading.Thread(target=lambda: model.fit(x, y, loss="cross_entropy", optimizer=dg.SGD(0.1)))
+    thread.start()
+    thread.join()
+    other.fit(x, y, loss="cross_entropy", optimizer=dg.SGD(0.1))
+    np.testing.assert_array_equal(model.parameters, other.parameters)
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()
