@@ -31,8 +31,19 @@ def tests(session: nox.Session) -> None:
     session.run("densegrad", "info")
     session.run("python", "-c", "import densegrad._core")  # or half the suite would not run
     run_pytest(session, "tests/python", *session.posargs)
+    supported = "import densegrad._core as core; print(*core.supported_instruction_sets())"
+    for isa in str(session.run("python", "-c", supported, silent=True)).split()[1:]:  # the first has just run
+        env = {"DENSEGRAD_ISA": isa, "PYTEST_ADDOPTS": ""}
+        run_pytest(session, "tests/python", "-q", "-k", "core and not test_examples", *session.posargs, env=env)
     build = build_cpp(session, "-DDENSEGRAD_WERROR=ON")
     session.run("ctest", "--test-dir", build, "--output-on-failure", "--no-tests=error")
+
+
+@nox.session
+def peers(session: nox.Session) -> None:
+    """Against PyTorch, on every instruction set: ``tests/peers``."""
+    session.install(".[test,peers]")
+    run_pytest(session, "tests/peers", *session.posargs)
 
 
 @nox.session
@@ -119,9 +130,9 @@ def bench(session: nox.Session) -> None:
             session.run(str(program), *session.posargs, external=True)
 
 
-def run_pytest(session: nox.Session, *words: str) -> None:
+def run_pytest(session: nox.Session, *words: str, env: dict[str, str] | None = None) -> None:
     """Pytest, leaving nothing behind in the checkout."""
-    session.run("pytest", "-p", "no:cacheprovider", *words)
+    session.run("pytest", "-p", "no:cacheprovider", *words, env=env)
 
 
 def build_cpp(session: nox.Session, *options: str) -> str:

@@ -7,11 +7,11 @@ namespace {
   template <class T>                                                                                               \
   void name##_forward(ptrdiff_t rows, ptrdiff_t columns, const T* z, ptrdiff_t z_stride, T* y, ptrdiff_t y_stride, \
                       [[maybe_unused]] const double* attributes) noexcept
-#define DENSEGRAD_BACKWARD(name)                                                                     \
-  template <class T>                                                                                 \
-  void name##_backward(ptrdiff_t rows, ptrdiff_t columns, const T* dy, ptrdiff_t dy_stride,          \
-                       [[maybe_unused]] const T* z, [[maybe_unused]] ptrdiff_t z_stride, const T* y, \
-                       ptrdiff_t y_stride, T* dz, ptrdiff_t dz_stride,                               \
+#define DENSEGRAD_BACKWARD(name)                                                                                      \
+  template <class T>                                                                                                  \
+  void name##_backward(ptrdiff_t rows, ptrdiff_t columns, const T* dy, ptrdiff_t dy_stride,                           \
+                       [[maybe_unused]] const T* z, [[maybe_unused]] ptrdiff_t z_stride, [[maybe_unused]] const T* y, \
+                       ptrdiff_t y_stride, T* dz, ptrdiff_t dz_stride,                                                \
                        [[maybe_unused]] const double* attributes) noexcept
 
 // y = z
@@ -21,7 +21,7 @@ DENSEGRAD_FORWARD(identity) {
 
 // dz = dy
 DENSEGRAD_BACKWARD(identity) {
-  map_backward(rows, columns, dy, dy_stride, y, y_stride, dz, dz_stride, [](Vec<T> d, Vec<T>) { return d; });
+  map_forward(rows, columns, dy, dy_stride, dz, dz_stride, [](Vec<T> d) { return d; });
 }
 
 // y = 1 / (1 + exp(-z))
@@ -40,10 +40,10 @@ DENSEGRAD_FORWARD(tanh) {
   map_forward(rows, columns, z, z_stride, y, y_stride, [](Vec<T> v) { return tanh(v); });
 }
 
-// dz = dy (1 - y^2)
+// dz = dy (1 - y) (1 + y)
 DENSEGRAD_BACKWARD(tanh) {
   map_backward(rows, columns, dy, dy_stride, y, y_stride, dz, dz_stride,
-               [](Vec<T> d, Vec<T> a) { return d * fnma(a, a, Vec<T>::set(1)); });
+               [](Vec<T> d, Vec<T> a) { return d * ((Vec<T>::set(1) - a) * (Vec<T>::set(1) + a)); });
 }
 
 // y = max(z, 0)

@@ -26,11 +26,13 @@ struct Operands {
   typename Vec<T>::Lanes there[kVectors];
 };
 
-// Lines of C, and of y where it is read, that a tile needs at its end: asked for while its first products run.
+// What a tile needs at its end, asked for while its first products run: lines of C, and of two matrices laid out as C
+// (y, or an optimiser's state), which are C again where there are none.
 template <class T>
 struct Ahead {
   const T* c;
-  const T* y;  // C again where no y is read
+  const T* second;
+  const T* third;
   ptrdiff_t stride;
   int rows;  // still to be asked for
 };
@@ -78,10 +80,12 @@ template <Access kAccess, bool kPack, class T, int kRows, int kVectors>
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
         __builtin_prefetch(ahead.c + v * Vec<T>::kLanes, 1);
-        if (kAccess == Access::rows) __builtin_prefetch(ahead.y + v * Vec<T>::kLanes);
+        __builtin_prefetch(ahead.second + v * Vec<T>::kLanes, 1);
+        if (kAccess == Access::columns) __builtin_prefetch(ahead.third + v * Vec<T>::kLanes, 1);
       }
       ahead.c += ahead.stride;
-      ahead.y += ahead.stride;
+      ahead.second += ahead.stride;
+      if (kAccess == Access::columns) ahead.third += ahead.stride;
     }
     advance<kAccess, kPack>(o, kUnroll);
   }
@@ -110,6 +114,8 @@ template <Finish kFinish, class T>
       return select(less(zero, load_some(y + at, n)), sum, zero);
     case Finish::descend:
       return fnma(rate, sum, load_some(c, n));
+    case Finish::update:  // by a kernel of its own
+      return sum;
   }
   return sum;
 }
@@ -142,22 +148,33 @@ template <Finish kFinish, class T>
   }
 }
 
+template <class T, int kRows, int kVectors>
+[[gnu::always_inline]] inline void spill(const Accumulators<T, kRows, kVectors>& sums, T* buffer) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) sums.sum[i][v].store(buffer + (i * kVectors + v) * Vec<T>::kLanes);
+  }
+}
+
 template <Finish kFinish, class T, int kRows, int kVectors>
 [[gnu::always_inline]] inline void store_tile(const Accumulators<T, kRows, kVectors>& sums, const Sweep<T>& s,
                                               ptrdiff_t first_row, ptrdiff_t first_column) {
   constexpr ptrdiff_t width = kVectors * Vec<T>::kLanes;
-  const ptrdiff_t columns = s.columns - first_column, offset = first_row * s.c_stride + first_column;
-  if (columns >= width) {
-    store_whole<kFinish>(sums, s, offset);
+  const ptrdiff_t columns = s.columns - first_column, corner = first_row * s.c_stride + first_column;
+  if (kFinish != Finish::update && columns >= width) {
+    store_whole<kFinish>(sums, s, corner);
     return;
   }
   alignas(64) T buffer[kRows * width];
-#pragma GCC unroll 16
-  for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) sums.sum[i][v].store(buffer + i * width + v * Vec<T>::kLanes);
+  spill(sums, buffer);
+  if (kFinish == Finish::update) {
+    T* state = s.rule.state == nullptr ? nullptr : s.rule.state + corner;
+    s.rule.kernel(kRows, columns < width ? columns : width, s.c + corner, s.c_stride, buffer, width, state,
+                  s.rule.state_size, s.rule.coefficients);
+  } else {
+    store_part<kFinish>(kRows, columns, buffer, width, s, corner);
   }
-  store_part<kFinish>(kRows, columns, buffer, width, s, offset);
 }
 
 // One tile: sums from the bias (or 0) on over all of depth, then the finish.
@@ -178,7 +195,12 @@ template <Access kAccess, bool kPack, int kRows, int kVectors, class T>
   o.packed = kPack ? s.packed + first_column : nullptr;
 #pragma GCC unroll 4
   for (int v = 0; v < kVectors; ++v) o.there[v] = Vec<T>::first(s.columns - first_column - v * Vec<T>::kLanes);
-  Ahead<T> ahead{s.c + corner, s.y != nullptr ? s.y + corner : s.c + corner, s.c_stride, kRows};
+  Ahead<T> ahead{s.c + corner, s.c + corner, s.c + corner, s.c_stride, kRows};
+  if (kAccess == Access::rows && s.y != nullptr) ahead.second = s.y + corner;
+  if (kAccess == Access::columns && s.finish == Finish::update && s.rule.state != nullptr) {
+    ahead.second = s.rule.state + corner;
+    ahead.third = ahead.second + s.rule.state_size;
+  }
   if constexpr (kAccess == Access::rows) {
     const T* a = s.a + first_row * kPanel<T>;
     for (ptrdiff_t left = s.depth; left > 0; left -= kPanel<T>, a += s.a_panel) {
@@ -196,8 +218,14 @@ template <Access kAccess, bool kPack, int kRows, int kVectors, class T>
   } else {
     o.a = s.a + first_row;
     accumulate<kAccess, kPack>(sums, s.depth, o, ahead);
-    if (s.finish == Finish::descend) return store_tile<Finish::descend>(sums, s, first_row, first_column);
-    store_tile<Finish::store>(sums, s, first_row, first_column);
+    switch (s.finish) {
+      case Finish::descend:
+        return store_tile<Finish::descend>(sums, s, first_row, first_column);
+      case Finish::update:
+        return store_tile<Finish::update>(sums, s, first_row, first_column);
+      default:
+        return store_tile<Finish::store>(sums, s, first_row, first_column);
+    }
   }
 }
 
@@ -258,6 +286,7 @@ void sweep_transposed(const Sweep<T>& s) noexcept {
     panel_of<Access::columns>(s.rows - row < kPanel<T> ? s.rows - row : kPanel<T>, part);
     part.a += s.a_panel;
     part.c += kPanel<T> * s.c_stride;
+    if (part.rule.state != nullptr) part.rule.state += kPanel<T> * s.c_stride;
   }
 }
 
@@ -280,8 +309,8 @@ void gemv(ptrdiff_t rows, ptrdiff_t depth, const T* a, ptrdiff_t a_panel, const 
 
 // y_k = sum_i A(i, k) x_i, or y_k - rate times that: the weights of a layer of one output
 template <class T>
-void gemv_transposed(ptrdiff_t rows, ptrdiff_t depth, const T* a, ptrdiff_t a_panel, const T* x, ptrdiff_t x_stride, T* y,
-                     Finish finish, T rate) noexcept {
+void gemv_transposed(ptrdiff_t rows, ptrdiff_t depth, const T* a, ptrdiff_t a_panel, const T* x, ptrdiff_t x_stride,
+                     T* y, Finish finish, T rate) noexcept {
   constexpr int chains = 4;  // sums over every fourth row: one chain would wait for each addition
   for (ptrdiff_t k = 0; k < depth; k += kPanel<T>, a += a_panel) {
     for_each_vector<T>(depth - k < kPanel<T> ? depth - k : kPanel<T>, [&](ptrdiff_t at, ptrdiff_t n) {

@@ -31,6 +31,22 @@ enum class Finish {
   relu,       // c = max(sum, 0)
   relu_mask,  // c = sum where y > 0, else 0
   descend,    // c = c - rate sum
+  update,     // c = an optimiser's update of c by the gradient sum
+};
+
+/// One update of (rows, columns) parameters w. The optimiser's state lies as w does, its rows state_size apart;
+/// what the coefficients are stands with each kernel.
+template <class T>
+using Update = void (*)(ptrdiff_t rows, ptrdiff_t columns, T* w, ptrdiff_t w_stride, const T* dw, ptrdiff_t dw_stride,
+                        T* state, ptrdiff_t state_size, const double* coefficients) noexcept;
+
+/// An optimiser's update of a matrix: the kernel, its state laid out as the matrix, and its coefficients.
+template <class T>
+struct UpdateRule {
+  Update<T> kernel;
+  T* state;
+  ptrdiff_t state_size;
+  const double* coefficients;
 };
 
 /// One column panel of C = A B + bias, `rows` tall. A is in panels (or x^T of a matrix in panels), B is one panel.
@@ -49,6 +65,7 @@ struct Sweep {
   ptrdiff_t c_stride;  // from one row of C to the next
   const T* y;          // for relu_mask, laid out as C
   T rate;              // for descend
+  UpdateRule<T> rule;  // for update
   Finish finish;
 };
 
@@ -63,7 +80,7 @@ struct Targets {
 template <class T>
 struct Kernels {
   void (*sweep)(const Sweep<T>&) noexcept;             // sum over k of A(i, k) B(k, j): store, relu, relu_mask
-  void (*sweep_transposed)(const Sweep<T>&) noexcept;  // sum over k of A(k, i) B(k, j): store, descend
+  void (*sweep_transposed)(const Sweep<T>&) noexcept;  // sum over k of A(k, i) B(k, j): store, descend, update
 
   // the same for one column of B: y_i = sum_k A(i, k) x_k + bias, and y_k = sum_i A(i, k) x_i: store, descend
   void (*gemv)(ptrdiff_t rows, ptrdiff_t depth, const T* a, ptrdiff_t a_panel, const T* x, const T* bias, T* y,
@@ -86,10 +103,7 @@ struct Kernels {
                           const double* attributes) noexcept;
   Loss loss[kLossCount];
 
-  // one update of (rows, columns) parameters; state is `state_rows` such blocks, state_size apart
-  using Update = void (*)(ptrdiff_t rows, ptrdiff_t columns, T* w, ptrdiff_t w_stride, const T* dw, ptrdiff_t dw_stride,
-                          T* state, ptrdiff_t state_size, int64_t step, double lr, const double* attributes) noexcept;
-  Update update[kOptimizerCount];
+  Update<T> update[kOptimizerCount];
 
   // between row-major matrices and panels
   void (*pack_rows)(ptrdiff_t rows, ptrdiff_t columns, const T* source, ptrdiff_t stride, const int64_t* order,

@@ -10,6 +10,7 @@
 #include "dispatch/dispatch.hpp"
 #include "network/accept.hpp"
 #include "network/stages.hpp"
+#include "ops/coefficients.hpp"
 #include "ops/flush_denormals.hpp"
 #include "ops/gemm.hpp"
 #include "ops/loss.hpp"
@@ -70,7 +71,7 @@ class Network<T>::Implementation {
     Panels<T> d = gradient_panels(output_width());
     kernels_.pack_rows(rows_, output_width(), dy, output_width(), nullptr, d.data, d.panel_size());
     if (until_output_ > 0) through_activation(stages_[until_output_ - 1], d);
-    reverse(until_output_, d, Update{gradients, false, 0, 0}, dx);
+    reverse(until_output_, d, gradients, dx);
   }
 
   Size forward_rows() const { return forward_rows_; }
@@ -86,14 +87,15 @@ class Network<T>::Implementation {
     forward_for_loss(batch, nullptr);
     const auto [value, d] = prediction_loss(batch);
     if (until_prediction_ > 0) through_activation(stages_[until_prediction_ - 1], d);
-    reverse(until_prediction_, d, Update{gradients, false, 0, 0}, dx);
+    reverse(until_prediction_, d, gradients, dx);
     return value;
   }
 
   void apply_gradients(const T* gradients, double learning_rate, Index updates) {
     const FlushDenormals flush;
     require(static_cast<bool>(plan_.optimizer), "an optimizer");
-    for (const Span& span : spans_) update_span(span.offset, span.size, gradients, learning_rate, updates);
+    update_coefficients(optimizer_, optimizer_attributes_, updates, learning_rate, coefficients_);
+    for (const Span& span : spans_) update_span(span, gradients + span.offset);
   }
 
   double step(const Batch<T>& batch, double learning_rate, Index updates) {
@@ -119,14 +121,6 @@ class Network<T>::Implementation {
   }
 
  private:
-  // What reverse does with the gradients of a stage: keep them, or descend at once.
-  struct Update {
-    T* gradients;
-    bool descend;
-    double learning_rate;
-    Index updates;
-  };
-
   Size width(Size buffer) const { return plan_.widths[static_cast<std::size_t>(buffer)]; }
   Size input_width() const { return width(plan_.input); }
   Size output_width() const { return width(plan_.output); }
@@ -211,8 +205,8 @@ class Network<T>::Implementation {
     const Panels<T> z = panels(stage.source), y = panels(stage.target);
     const auto backward = kernels_.activation_backward[index_of(stage.activation)];
     if (!stage.by_row) {
-      backward(d.lines(), kPanel<T>, d.data, kPanel<T>, z.data, kPanel<T>, y.data, kPanel<T>, d.data,
-               kPanel<T>, stage.attributes.data());
+      backward(d.lines(), kPanel<T>, d.data, kPanel<T>, z.data, kPanel<T>, y.data, kPanel<T>, d.data, kPanel<T>,
+               stage.attributes.data());
       return;
     }
     const Rows dy = rows_of(d, row_copies_[0]), rows_z = rows_of(z, row_copies_[1]),
@@ -242,8 +236,9 @@ class Network<T>::Implementation {
     return {value, d};
   }
 
-  // From d, the gradient of the z of stage count - 1, back to the input.
-  void reverse(std::size_t count, Panels<T> d, const Update& update, T* dx) {
+  // From d, the gradient of the z of stage count - 1, back to the input. Fills `gradients`; where that is null each
+  // parameter is updated as soon as its gradient is known.
+  void reverse(std::size_t count, Panels<T> d, T* gradients, T* dx) {
     const std::size_t last = dx != nullptr ? 0 : first_trainable();
     for (std::size_t i = count; i-- > last;) {
       const Stage& stage = stages_[i];
@@ -258,7 +253,11 @@ class Network<T>::Implementation {
                               scratch_);
           if (before != nullptr && before->by_row) through_activation(*before, next);
         }
-        dense_gradients(stage, d, update);  // after dx, which needs w as it was
+        if (gradients != nullptr) {
+          dense_gradients(stage, d, gradients);
+        } else {
+          dense_update(stage, d);  // after dx, which needs w as it was
+        }
         d = next;
       } else if (before != nullptr) {
         through_activation(*before, d);
@@ -267,22 +266,29 @@ class Network<T>::Implementation {
     if (dx != nullptr) unpack(d, dx, d.columns);
   }
 
-  void dense_gradients(const Stage& stage, Panels<T> d, const Update& update) {
-    const Panels<T> x = panels(stage.source);
-    if (!update.descend) {
-      weight_product<T>(kernels_, x, d, update.gradients + stage.w.offset, Finish::store, 0);
-      if (stage.b.size() > 0) bias_gradient(d, update.gradients + stage.b.offset);
-      return;
-    }
+  void dense_gradients(const Stage& stage, Panels<T> d, T* gradients) {
+    weight_product<T>(kernels_, panels(stage.source), d, gradients + stage.w.offset, {});
+    if (stage.b.size() > 0) bias_gradient(d, gradients + stage.b.offset);
+  }
+
+  // One update of w and b, with the coefficients of this step.
+  void dense_update(const Stage& stage, Panels<T> d) {
     if (stage.w.trainable) {
-      weight_product<T>(kernels_, x, d, parameters_ + stage.w.offset, Finish::descend, update.learning_rate);
+      WeightUpdate<T> update;
+      if (optimizer_ == OptimizerKind::sgd) {
+        update.finish = Finish::descend;
+        update.rate = coefficients_[0];
+      } else {
+        update.finish = Finish::update;
+        update.rule = {kernels_.update[static_cast<int>(optimizer_)], state_of(stage.w.offset), plan_.parameter_count,
+                       coefficients_.data()};
+      }
+      weight_product<T>(kernels_, panels(stage.source), d, parameters_ + stage.w.offset, update);
     }
     if (stage.b.size() > 0 && stage.b.trainable) {
       T* db = bias_gradient_.reserve(stage.b.size());
       bias_gradient(d, db);
-      kernels_.update[static_cast<int>(OptimizerKind::sgd)](1, stage.b.size(), parameters_ + stage.b.offset,
-                                                            stage.b.size(), db, stage.b.size(), nullptr, 0,
-                                                            update.updates, update.learning_rate, nullptr);
+      update_span({stage.b.offset, stage.b.size()}, db);
     }
   }
 
@@ -307,20 +313,17 @@ class Network<T>::Implementation {
     const auto [value, d] = prediction_loss(batch);
     if (!std::isfinite(value) || until_prediction_ == 0) return value;
     through_activation(stages_[until_prediction_ - 1], d);
-    if (optimizer_ == OptimizerKind::sgd) {
-      reverse(until_prediction_, d, Update{nullptr, true, learning_rate, updates}, nullptr);
-      return value;
-    }
-    T* gradients = all_gradients_.reserve(plan_.parameter_count);
-    reverse(until_prediction_, d, Update{gradients, false, learning_rate, updates}, nullptr);
-    apply_gradients(gradients, learning_rate, updates);
+    update_coefficients(optimizer_, optimizer_attributes_, updates, learning_rate, coefficients_);
+    reverse(until_prediction_, d, nullptr, nullptr);
     return value;
   }
 
-  void update_span(Size offset, Size size, const T* gradients, double learning_rate, Index updates) {
-    kernels_.update[static_cast<int>(optimizer_)](1, size, parameters_ + offset, size, gradients + offset, size,
-                                                  state_ == nullptr ? nullptr : state_ + offset, plan_.parameter_count,
-                                                  updates, learning_rate, optimizer_attributes_.data());
+  T* state_of(Size offset) const { return state_ == nullptr ? nullptr : state_ + offset; }
+
+  void update_span(const Span& span, const T* gradients) {
+    kernels_.update[static_cast<int>(optimizer_)](1, span.size, parameters_ + span.offset, span.size, gradients,
+                                                  span.size, state_of(span.offset), plan_.parameter_count,
+                                                  coefficients_.data());
   }
 
   // The targets and weights of some rows; x itself is read by index.
@@ -361,6 +364,7 @@ class Network<T>::Implementation {
   TargetKind target_kind_ = TargetKind::values;
   OptimizerKind optimizer_ = OptimizerKind::sgd;
   std::vector<double> optimizer_attributes_;
+  std::vector<double> coefficients_;  // of the update being made
 
   Size rows_ = 0;          // of the batch that the buffers hold
   Size forward_rows_ = 0;  // of the last forward, while its activations are whole
@@ -369,7 +373,6 @@ class Network<T>::Implementation {
   int current_gradient_ = 0;
   AlignedBuffer<T> row_copies_[3];
   AlignedBuffer<T> bias_gradient_;
-  AlignedBuffer<T> all_gradients_;
   PackScratch<T> scratch_;
   AlignedBuffer<Index> labels_;
   AlignedBuffer<T> values_;

@@ -45,7 +45,7 @@ void dense_backward(Size batch, Size in, Size out, const T* dz, const T* x, cons
   PackScratch<T> scratch;
   const Packed<T> x_panels(k, batch, in, x), dz_panels(k, batch, out, dz), dx_panels(batch, in);
   backward_product<T>(k, dz_panels.panels(), w, dx_panels.panels(), {}, {}, scratch);
-  weight_product<T>(k, x_panels.panels(), dz_panels.panels(), dw, Finish::store, 0);
+  weight_product<T>(k, x_panels.panels(), dz_panels.panels(), dw, {});
   k.column_sums(batch, out, dz, out, db);
   dx_panels.unpack(k, dx);
 }

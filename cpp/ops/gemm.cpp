@@ -119,13 +119,13 @@ void backward_product(const Kernels<T>& kernels, Panels<const T> dz, const T* w,
 }
 
 template <class T>
-void weight_product(const Kernels<T>& kernels, Panels<const T> x, Panels<const T> dz, T* w, Finish finish,
-                    double rate) {
+void weight_product(const Kernels<T>& kernels, Panels<const T> x, Panels<const T> dz, T* target,
+                    const WeightUpdate<T>& update) {
   const Size in = x.columns, out = dz.columns;
   const Size panels = std::max<Size>(1, kBlockBytes / static_cast<Size>(sizeof(T)) / std::max<Size>(x.panel_size(), 1));
   const Size blocks = divide_up(x.count(), panels);
   const double work = static_cast<double>(x.rows) * static_cast<double>(in) * static_cast<double>(out);
-  run_tasks(blocks * dz.count(), work, [&](Size task, [[maybe_unused]] int worker) {
+  run_tasks(blocks * dz.count(), work, [&](Size task, int) {
     const Size first = task / dz.count() * panels, p = task % dz.count();
     const Size row = first * kPanel<T>, column = p * kPanel<T>;
     Sweep<T> s{};
@@ -136,12 +136,14 @@ void weight_product(const Kernels<T>& kernels, Panels<const T> x, Panels<const T
     s.a_panel = x.panel_size();
     s.b = dz.panel(p);
     s.b_stride = kPanel<T>;
-    s.c = w + row * out + column;
+    s.c = target + row * out + column;
     s.c_stride = out;
-    s.rate = static_cast<T>(rate);
-    s.finish = finish;
-    if (out == 1) {
-      kernels.gemv_transposed(s.depth, s.rows, s.a, s.a_panel, s.b, s.b_stride, s.c, finish, s.rate);
+    s.rate = static_cast<T>(update.rate);
+    s.rule = update.rule;
+    if (s.rule.state != nullptr) s.rule.state += row * out + column;
+    s.finish = update.finish;
+    if (out == 1 && s.finish != Finish::update) {
+      kernels.gemv_transposed(s.depth, s.rows, s.a, s.a_panel, s.b, s.b_stride, s.c, s.finish, s.rate);
     } else {
       kernels.sweep_transposed(s);
     }
@@ -154,7 +156,7 @@ void weight_product(const Kernels<T>& kernels, Panels<const T> x, Panels<const T
                                 PackScratch<T>&);                                                                    \
   template void backward_product(const Kernels<T>&, Panels<const T>, const T*, Panels<T>, Panels<const T>, Fused<T>, \
                                  PackScratch<T>&);                                                                   \
-  template void weight_product(const Kernels<T>&, Panels<const T>, Panels<const T>, T*, Finish, double);
+  template void weight_product(const Kernels<T>&, Panels<const T>, Panels<const T>, T*, const WeightUpdate<T>&);
 DENSEGRAD_INSTANTIATE(float)
 DENSEGRAD_INSTANTIATE(double)
 #undef DENSEGRAD_INSTANTIATE

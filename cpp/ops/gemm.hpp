@@ -40,8 +40,18 @@ template <class T>
 void backward_product(const Kernels<T>& kernels, Panels<const T> dz, const T* w, Panels<T> dx, Panels<const T> y,
                       Fused<T> f, PackScratch<T>& scratch);
 
-/// dw = x^T dz, row-major; or w = w - rate x^T dz where `descend`.
+/// What becomes of the gradient dw: stored in its place, or used up at once by an update of w, in which case it never
+/// exists in memory.
 template <class T>
-void weight_product(const Kernels<T>& kernels, Panels<const T> x, Panels<const T> dz, T* w, Finish finish, double rate);
+struct WeightUpdate {
+  Finish finish = Finish::store;  // store, descend or update
+  double rate = 0;                // for descend
+  UpdateRule<T> rule = {};        // for update, with the state of w
+};
+
+/// target = x^T dz, row-major, or target updated by it.
+template <class T>
+void weight_product(const Kernels<T>& kernels, Panels<const T> x, Panels<const T> dz, T* target,
+                    const WeightUpdate<T>& update);
 
 }  // namespace densegrad

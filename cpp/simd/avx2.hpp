@@ -46,9 +46,7 @@ struct Vec<double> {
   static Vec set(double x) { return {_mm256_set1_pd(x)}; }
   void store(double* p) const { _mm256_storeu_pd(p, v); }
   void store_first(double* p, ptrdiff_t n) const { _mm256_maskstore_pd(p, first(n), v); }
-  static Lanes first(ptrdiff_t n) {
-    return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
-  }
+  static Lanes first(ptrdiff_t n) { return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3)); }
 };
 
 using F = Vec<float>;

@@ -15,13 +15,14 @@ from densegrad.history import History
 from densegrad.info import isa
 from densegrad.layers import Dense, Layer
 from densegrad.model import Sequential
-from densegrad.optimizers import SGD, Optimizer
+from densegrad.optimizers import SGD, Adam, Optimizer
 from densegrad.trace import LayerTrace, Trace
 from densegrad.training import Trainer
 from densegrad.version import __version__
 
 __all__ = [
     "SGD",
+    "Adam",
     "Dense",
     "DivergenceError",
     "GradientReport",

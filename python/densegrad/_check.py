@@ -82,7 +82,7 @@ def attributes(who: str, row: Primitive, given: Mapping[str, Any]) -> dict[str, 
         if name not in known:
             raise TypeError(f"{who}: {row.name} has no attribute {name!r}; it takes {', '.join(known) or 'none'}")
     return {
-        name: real(f"{who}: {row.name}", name, given.get(name, a.default), a.low, a.high) for name, a in known.items()
+        name: real(who, name, given.get(name, a.default), a.low, a.high) for name, a in known.items()
     }
 
 

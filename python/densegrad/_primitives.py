@@ -92,6 +92,19 @@ _ROWS = (
         fuses=("softmax", "cross_entropy"),
     ),
     Primitive("sgd", "optimizer", "w <- w - lr dw"),
+    Primitive(
+        "adam",
+        "optimizer",
+        "g = dw + weight_decay w; m <- beta1 m + (1 - beta1) g; v <- beta2 v + (1 - beta2) g^2; "
+        "w <- w - lr m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps)",
+        attributes=(
+            Attribute("beta1", 0.9, 0, 0.9999999),
+            Attribute("beta2", 0.999, 0, 0.9999999),
+            Attribute("eps", 1e-8, 0),
+            Attribute("weight_decay", 0, 0),
+        ),
+        state=2,
+    ),
 )
 
 PRIMITIVES: Mapping[str, Primitive] = MappingProxyType({row.name: row for row in _ROWS})

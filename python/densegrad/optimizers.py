@@ -84,3 +84,50 @@ class SGD(Optimizer):
     """
 
     primitive = "sgd"
+
+
+class Adam(Optimizer):
+    """Adam: steps scaled by moving means of the gradient and of its square.
+
+    g = dw + weight_decay w; m <- beta1 m + (1 - beta1) g; v <- beta2 v + (1 - beta2) g^2;
+    w <- w - lr m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps), t = 1, 2, ...
+
+    Args:
+        lr: Learning rate, above 0.
+        betas: (beta1, beta2), each from 0 to below 1.
+        eps: Added to the denominator, at least 0.
+        weight_decay: L2 penalty, at least 0.
+
+    Source: Kingma & Ba, Adam: a method for stochastic optimization (2015); the formula is PyTorch's.
+
+    >>> import densegrad as dg
+    >>> dg.Adam(), dg.Adam(0.01, betas=(0.8, 0.999))
+    (Adam(0.001), Adam(0.01, betas=(0.8, 0.999)))
+    """
+
+    primitive = "adam"
+
+    def __init__(
+        self,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(lr)
+        try:
+            beta1, beta2 = betas
+        except (TypeError, ValueError):
+            raise TypeError(f"Adam: expected betas as two numbers (beta1, beta2), got {betas!r}") from None
+        row = PRIMITIVES[self.primitive]
+        given = {"beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
+        self._attributes = _check.attributes("Adam", row, given)
+
+    @property
+    def attributes(self) -> dict[str, float]:
+        return self._attributes
+
+    def _changed(self) -> dict[str, Any]:
+        values = {"betas": (self._attributes["beta1"], self._attributes["beta2"]), **self._attributes}
+        defaults = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
+        return {name: values[name] for name, default in defaults.items() if values[name] != default}

@@ -87,7 +87,7 @@ inline Real size_of(const Row& row) { return static_cast<Real>(row.size()); }
 
 }  // namespace formula
 
-inline const ActivationFormula& activation_formula(const std::string& name) {
+inline const std::map<std::string, ActivationFormula>& activation_formulas() {
   using namespace formula;
   static const std::map<std::string, ActivationFormula> formulas = {
       {"identity",
@@ -122,19 +122,15 @@ inline const ActivationFormula& activation_formula(const std::string& name) {
         },
         0, 1}},
   };
-  const auto found = formulas.find(name);
-  if (found == formulas.end()) throw std::out_of_range("write the formula of the activation " + name + " here");
-  return found->second;
+  return formulas;
 }
 
-inline const LossFormula& loss_formula(const std::string& name) {
+inline const std::map<std::string, LossFormula>& loss_formulas() {
   using namespace formula;
   static const std::map<std::string, LossFormula> formulas = {
       {"mse",
        {[](const Row& p, const Row& t) { return mean(p, t, [](Real a, Real b) { return (a - b) * (a - b); }); },
-        [](const Row& p, const Row& t) {
-          return each(p, t, size_of(p), [](Real a, Real b) { return 2 * (a - b); });
-        }}},
+        [](const Row& p, const Row& t) { return each(p, t, size_of(p), [](Real a, Real b) { return 2 * (a - b); }); }}},
       {"half_squared_error",
        {[](const Row& p, const Row& t) {
           return size_of(p) * mean(p, t, [](Real a, Real b) { return (a - b) * (a - b) / 2; });
@@ -172,9 +168,19 @@ inline const LossFormula& loss_formula(const std::string& name) {
           return d;
         }}},
   };
+  return formulas;
+}
+
+template <class Formula>
+const Formula& find_formula(const std::map<std::string, Formula>& formulas, const std::string& name) {
   const auto found = formulas.find(name);
-  if (found == formulas.end()) throw std::out_of_range("write the formula of the loss " + name + " here");
+  if (found == formulas.end()) throw std::out_of_range("formulas.hpp: expected a formula of " + name);
   return found->second;
 }
+
+inline const ActivationFormula& activation_formula(const std::string& name) {
+  return find_formula(activation_formulas(), name);
+}
+inline const LossFormula& loss_formula(const std::string& name) { return find_formula(loss_formulas(), name); }
 
 }  // namespace densegrad

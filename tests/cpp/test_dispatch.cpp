@@ -54,9 +54,8 @@ TEST_CASE("a set is supported where the compiler's own check of the processor sa
   const std::vector<std::string> names = supported_instruction_sets();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   CHECK(contains(names, "avx2") == avx2);
-  CHECK(contains(names, "avx512") ==
-        (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")));
+  CHECK(contains(names, "avx512") == (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+                                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")));
 }
 #endif
 
@@ -117,7 +116,9 @@ TEST_CASE("primitives() lists the rows of primitives.def in their order") {
     CHECK(row.state >= 0);
     CHECK(contains({"", "z", "y", "zy"}, row.reads));
     const bool is_loss = row.kind == std::string("loss");
-    CHECK(contains(is_loss ? std::vector<std::string>{"values", "probabilities", "classes"} : std::vector<std::string>{""}, row.target));
+    CHECK(contains(
+        is_loss ? std::vector<std::string>{"values", "probabilities", "classes"} : std::vector<std::string>{""},
+        row.target));
     for (const Attribute& attribute : row.attributes) {
       CHECK(attribute.low <= attribute.fallback);
       CHECK(attribute.fallback <= attribute.high);

@@ -121,7 +121,7 @@ void check(Product<T>& product, const Variant& v, bool whole, Random& random) {
   CAPTURE(rows);
   CAPTURE(depth);
   CAPTURE(columns);
-  CAPTURE(name_of(v.finish));
+  CAPTURE(std::string(name_of(v.finish)));
   CAPTURE(v.far);
   CAPTURE(v.packed);
   CAPTURE(v.biased);
@@ -202,11 +202,11 @@ void check_all(bool transposed, const std::vector<Variant>& variants) {
 }
 
 const std::vector<Variant> kForwardVariants = {
-    {Finish::store, false, false, false, 0},    {Finish::relu, true, true, true, 3},
+    {Finish::store, false, false, false, 0},     {Finish::relu, true, true, true, 3},
     {Finish::relu_mask, false, false, false, 5}, {Finish::store, true, true, true, 0},
-    {Finish::relu, false, false, true, 0},      {Finish::relu_mask, false, true, false, 0},
-    {Finish::store, true, false, true, 7},      {Finish::relu, false, true, false, 0},
-    {Finish::relu_mask, true, false, true, 0},  {Finish::store, false, true, false, 1},
+    {Finish::relu, false, false, true, 0},       {Finish::relu_mask, false, true, false, 0},
+    {Finish::store, true, false, true, 7},       {Finish::relu, false, true, false, 0},
+    {Finish::relu_mask, true, false, true, 0},   {Finish::store, false, true, false, 1},
 };
 
 TEST_CASE_TEMPLATE("sweep is exact on whole numbers for every size and finish", T, float, double) {
@@ -286,7 +286,7 @@ TEST_CASE_TEMPLATE("a sum that is not finite stays in its row and comes through 
           }
         }
         CAPTURE(bad);
-        CAPTURE(name_of(finish));
+        CAPTURE(std::string(name_of(finish)));
         CHECK(right);
       }
     }

@@ -111,7 +111,7 @@ Bounds bounds_of(const PrimitiveRow& row, const Row& p, const Row& t) {
 template <class T>
 void check_against_formula(const PrimitiveRow& row, Size rows, Size columns, bool labelled, bool weighted,
                            bool in_place, Random& random) {
-  CAPTURE(row.name);
+  CAPTURE(std::string(row.name));
   CAPTURE(rows);
   CAPTURE(columns);
   CAPTURE(labelled);
@@ -167,7 +167,7 @@ TEST_CASE_TEMPLATE("a loss and its gradient keep to the formula", T, float, doub
 TEST_CASE("a gradient agrees with central differences of its own loss") {
   Random random(2);
   for (const PrimitiveRow& row : losses()) {
-    CAPTURE(row.name);
+    CAPTURE(std::string(row.name));
     for (const bool labelled : {false, true}) {
       if (labelled && !takes(row, "classes")) continue;
       const Size rows = 3, columns = 19;
@@ -199,7 +199,7 @@ TEST_CASE_TEMPLATE("a loss gives the limit at extreme predictions, and NaN for N
   const Real infinity = std::numeric_limits<T>::infinity();
   Random random(3);
   for (const PrimitiveRow& row : losses()) {
-    CAPTURE(row.name);
+    CAPTURE(std::string(row.name));
     const bool probability = row.name == std::string("binary_cross_entropy");
     const bool values = takes(row, "values");
     const std::vector<Real> extremes =
@@ -254,7 +254,7 @@ TEST_CASE_TEMPLATE("a loss gives the limit at extreme predictions, and NaN for N
 TEST_CASE_TEMPLATE("a row of weight 0 adds nothing", T, float, double) {
   Random random(4);
   for (const PrimitiveRow& row : losses()) {
-    CAPTURE(row.name);
+    CAPTURE(std::string(row.name));
     Problem<T> problem(row, 3, 21, 0, 0, random);
     problem.weights.fill([] { return 0; });
     Matrix<T> dp(3, 21);

@@ -17,7 +17,7 @@ TEST_CASE("every optimiser is tested here") {
   const std::vector<std::string> tested = {"sgd"};
   for (const PrimitiveRow& row : primitives()) {
     if (row.kind != std::string("optimizer")) continue;
-    CAPTURE(row.name);
+    CAPTURE(std::string(row.name));
     CHECK(std::find(tested.begin(), tested.end(), row.name) != tested.end());
   }
 }

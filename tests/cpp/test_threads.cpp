@@ -1,2 +1,197 @@
-#include <doctest/doctest.h>
-TEST_CASE("x") {}
+// What several threads may not change: results, the caller's own threads, and the children of fork().
+
+#include <algorithm>
+#include <vector>
+
+#include "densegrad/network.hpp"
+#include "densegrad/ops.hpp"
+#include "densegrad/runtime.hpp"
+#include "testing.hpp"
+
+#if defined(_OPENMP)
+#include <omp.h>  // the only way to run one program on several numbers of threads
+#endif
+#if defined(__unix__)
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+namespace densegrad {
+namespace {
+
+// Two layers large enough for several threads, with widths that no panel divides.
+constexpr Size kBatch = 131, kIn = 150, kHidden = 170, kOut = 67;
+
+Plan large_plan() {
+  Plan plan;
+  plan.widths = {kIn, kHidden, kHidden, kOut};
+  Node first, activation, second;
+  first.primitive = second.primitive = "dense";
+  activation.primitive = "tanh";
+  first.slots = {{0, kIn, kHidden}, {kIn * kHidden, 1, kHidden}};
+  const Size offset = (kIn + 1) * kHidden;
+  second.slots = {{offset, kHidden, kOut}, {offset + kHidden * kOut, 1, kOut}};
+  first.inputs = {0};
+  first.output = 1;
+  activation.inputs = {1};
+  activation.output = 2;
+  second.inputs = {2};
+  second.output = 3;
+  plan.nodes = {first, activation, second};
+  plan.output = plan.prediction = 3;
+  plan.parameter_count = offset + (kHidden + 1) * kOut;
+  plan.loss.primitive = "cross_entropy";
+  plan.optimizer.primitive = "sgd";
+  return plan;
+}
+
+// Everything that a few steps give: losses, parameters, gradients, outputs.
+template <class T>
+std::vector<T> trained(Size batch = kBatch) {
+  const Plan plan = large_plan();
+  Random random(1);
+  const auto numbers = [&](Size count, double size) {
+    std::vector<T> values;
+    for (Size i = 0; i < count; ++i) values.push_back(static_cast<T>(random.uniform(-size, size)));
+    return values;
+  };
+  std::vector<T> parameters = numbers(plan.parameter_count, 0.1), x = numbers(batch * kIn, 1);
+  std::vector<T> results, gradients(parameters.size()), dx(x.size()), out(static_cast<std::size_t>(batch * kOut));
+  for (std::size_t i = 0; i < x.size(); i += 7) x[i] = std::numeric_limits<T>::denorm_min() * 1000;
+  std::vector<Index> labels;
+  for (Size i = 0; i < batch; ++i) labels.push_back(random.whole(0, kOut - 1));
+  Network<T> network(plan, parameters.data());
+  const Batch<T> data{batch, x.data(), {nullptr, labels.data()}, nullptr};
+  for (int i = 0; i < 3; ++i) results.push_back(static_cast<T>(network.step(data, 0.1, i)));
+  network.loss_and_gradients(data, gradients.data(), dx.data());
+  network.predict(batch, x.data(), out.data());
+  for (const std::vector<T>* some : {&parameters, &gradients, &dx, &out}) {
+    results.insert(results.end(), some->begin(), some->end());
+  }
+  return results;
+}
+
+#if defined(_OPENMP)
+
+// For as long as it lives, an operation may use that many threads.
+class Threads {
+ public:
+  explicit Threads(int count) : before_(omp_get_max_threads()) { omp_set_num_threads(count); }
+  ~Threads() { omp_set_num_threads(before_); }
+
+ private:
+  int before_;
+};
+
+// The bits of the floating-point state that change results.
+[[maybe_unused]] unsigned state() {
+#if defined(__x86_64__)
+  return _mm_getcsr() & 0xffc0u;
+#else
+  return 0;
+#endif
+}
+
+// Threads of the caller's, which know nothing of the library.
+void make_threads(int count) {
+#pragma omp parallel num_threads(count)
+  {
+#if defined(__x86_64__)
+    _mm_setcsr(0x1f80);
+#endif
+  }
+}
+
+std::vector<unsigned> states_of_threads(int count) {
+  std::vector<unsigned> states(static_cast<std::size_t>(count));
+#pragma omp parallel num_threads(count)
+  states[static_cast<std::size_t>(omp_get_thread_num())] = state();
+  return states;
+}
+
+// First of all, while no thread has been made: those that the library makes are the caller's later.
+TEST_CASE("threads that the library makes keep the usual floating-point state") {
+  const Threads four(4);
+  trained<float>();
+  for (const unsigned one : states_of_threads(4)) CHECK(one == state());
+}
+
+TEST_CASE_TEMPLATE("results have the same bits for any number of threads", T, float, double) {
+  make_threads(7);
+  std::vector<T> alone;
+  {
+    const Threads one(1);
+    alone = trained<T>();
+  }
+  for (const int count : {2, 3, 7}) {
+    CAPTURE(count);
+    const Threads several(count);
+    CHECK(get_num_threads() == count);
+    CHECK(same_bits(trained<T>(), alone));
+  }
+}
+
+// Numbers below the smallest normal count as zero whichever thread meets them.
+TEST_CASE("numbers below the smallest normal are treated alike by every thread") {
+  const Size batch = 256, in = 256, out = 256;
+  const std::vector<float> x(static_cast<std::size_t>(batch * in), 1e-39f),
+      w(static_cast<std::size_t>(in * out), 1e30f);
+  const auto product = [&](int count) {
+    const Threads some(count);
+    std::vector<float> z(static_cast<std::size_t>(batch * out));
+    dense_forward<float>(batch, in, out, x.data(), w.data(), nullptr, z.data());
+    return z;
+  };
+  make_threads(4);
+  CHECK(same_bits(product(4), product(1)));
+}
+
+TEST_CASE_TEMPLATE("the caller's own threads may each train a network", T, float, double) {
+  std::vector<T> alone;
+  {
+    const Threads one(1);
+    alone = trained<T>(5);
+  }
+  const Threads two(2);  // fewer than the caller starts
+  constexpr int count = 8;
+  std::vector<std::vector<T>> results(count);
+#pragma omp parallel num_threads(count)
+  results[static_cast<std::size_t>(omp_get_thread_num())] = trained<T>(5);
+  for (const std::vector<T>& result : results) {
+    if (!result.empty()) CHECK(same_bits(result, alone));
+  }
+}
+
+#if defined(__unix__) && !defined(__SANITIZE_THREAD__)
+TEST_CASE("a child of fork() trains on one thread, after the parent has used several") {
+  const Threads two(2);
+  const std::vector<float> want = trained<float>();
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    alarm(60);  // ends a child that hangs
+    const bool right = get_num_threads() == 1 && same_bits(trained<float>(), want);
+    _exit(right ? 0 : 1);
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
+}
+#endif
+
+#else
+
+TEST_CASE("a build without OpenMP uses one thread") {
+  CHECK(get_num_threads() == 1);
+  CHECK(openmp_runtime() == "none");
+  CHECK(same_bits(trained<float>(), trained<float>()));
+}
+
+#endif
+
+}  // namespace
+}  // namespace densegrad

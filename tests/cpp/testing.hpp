@@ -21,8 +21,8 @@
 namespace densegrad {
 
 /// Lengths around each power of two that a vector, a tile or a panel may have, and some primes.
-inline const std::vector<std::ptrdiff_t> kLengths = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  11, 13, 15, 16,
-                                                     17, 23, 31, 32, 33, 47, 63, 64, 65, 97, 127};
+inline const std::vector<std::ptrdiff_t> kLengths = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  11, 13, 15,
+                                                     16, 17, 23, 31, 32, 33, 47, 63, 64, 65, 97, 127};
 
 /// A NaN that carries a mark, so that it can be told from every other NaN.
 template <class T>
@@ -139,7 +139,9 @@ class Random {
  public:
   explicit Random(std::uint64_t seed) : engine_(seed) {}
   std::uint64_t bits() { return engine_(); }
-  double uniform(double low, double high) { return low + (high - low) * static_cast<double>(engine_() >> 11) * 0x1p-53; }
+  double uniform(double low, double high) {
+    return low + (high - low) * static_cast<double>(engine_() >> 11) * 0x1p-53;
+  }
   std::ptrdiff_t whole(std::ptrdiff_t low, std::ptrdiff_t high) {
     return low + static_cast<std::ptrdiff_t>(engine_() % static_cast<std::uint64_t>(high - low + 1));
   }

@@ -15,7 +15,7 @@ import pytest
 
 import densegrad as dg
 
-SIZES = (1, 7, 64, 500, 1500, 3000)
+SIZES = (1, 7, 64, 300, 1100)
 
 
 def play(scene, backend, **environment):
@@ -32,12 +32,12 @@ def play(scene, backend, **environment):
     return done.stdout
 
 
-def classifier(hidden=256, seed=0):
+def classifier(hidden=100, seed=0):
     layers = [dg.Dense(hidden, "relu"), dg.Dense(hidden, "tanh"), dg.Dense(10)]
     return dg.Sequential(layers, input_size=64, seed=seed)
 
 
-def batches(repeat=8):
+def batches(repeat=6):
     rng = np.random.default_rng(0)
     return [(rng.normal(size=(n, 64)).astype("float32"), rng.integers(0, 10, n)) for n in SIZES * repeat]
 
@@ -46,13 +46,13 @@ def predict_from_threads():
     model, given = classifier(), batches()
     expected = [model.predict(x) for x, _ in given]
     with ThreadPoolExecutor(6) as pool:
-        for _ in range(5):
+        for _ in range(3):
             for got, right in zip(pool.map(lambda batch: model.predict(batch[0]), given), expected, strict=True):
                 np.testing.assert_array_equal(got, right)
 
 
 def step_and_predict_from_threads():
-    model, given = classifier(), batches(3)
+    model, given = classifier(), batches(2)
     trainer = dg.Trainer(model, "cross_entropy", dg.SGD(0.01))
     with ThreadPoolExecutor(6) as pool:
         losses = list(pool.map(lambda batch: trainer.step(*batch), given))
@@ -81,11 +81,11 @@ def train_in_a_forked_child():
 def interrupt_fit():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(400, 64)).astype("float32"), rng.integers(0, 10, 400)
-    signal.signal(signal.SIGALRM, signal.default_int_handler)  # Ctrl-C, from a clock
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background may have had it ignored
     for delay in (0.02, 0.05, 0.1, 0.15):
         model, optimizer = classifier(64), dg.SGD(0.01)
         trainer = dg.Trainer(model, "cross_entropy", optimizer)
-        signal.setitimer(signal.ITIMER_REAL, delay)
+        threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT)).start()  # Ctrl-C, from a clock
         with pytest.raises(KeyboardInterrupt):
             trainer.fit(x, y, epochs=10**6, batch_size=16, shuffle=False)
         replayed = dg.Trainer(classifier(64), "cross_entropy", dg.SGD(0.01))

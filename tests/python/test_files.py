@@ -216,20 +216,19 @@ def refusal(read, path):
 
 
 def test_a_damaged_header_is_refused_or_harmless(file):
-    """Any one bit of the header: the file is refused with ValueError, or describes a model of these arrays."""
+    """One bit in any byte of the header: the file is refused, or still describes a model of these arrays."""
     data = file.read_bytes()
     (header,) = struct.unpack("<Q", data[:8])
     refusals = []
     for place in range(8 + header):
-        for bit in (0, 3, 6):
-            flipped = bytearray(data)
-            flipped[place] ^= 1 << bit
-            file.write_bytes(flipped)
-            if words := refusal(dg.load, file):
-                refusals.append(words)
-            else:
-                assert dg.load(file).parameters.size == 17
-    assert len(refusals) > 0.8 * 3 * (8 + header)
+        flipped = bytearray(data)
+        flipped[place] ^= 1 << place % 8
+        file.write_bytes(flipped)
+        if words := refusal(dg.load, file):
+            refusals.append(words)
+        else:
+            assert dg.load(file).parameters.size == 17
+    assert len(refusals) > 0.8 * (8 + header)
     assert all(words.startswith("load: ") and file.name in words for words in refusals)
 
 

@@ -41,8 +41,8 @@ def tanh_forward(z: FloatArray) -> FloatArray:
 
 
 def tanh_backward(dy: FloatArray, z: FloatArray, y: FloatArray) -> FloatArray:
-    """dz = dy (1 - y^2)."""
-    dz: FloatArray = dy * (1 - y * y)
+    """dz = dy (1 - y) (1 + y), which keeps its last places where y is near 1."""
+    dz: FloatArray = dy * ((1 - y) * (1 + y))
     return dz
 
 

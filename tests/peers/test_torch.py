@@ -1,0 +1,112 @@
+"""densegrad against PyTorch in float64: an independent library, the same formulas."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import densegrad as dg
+
+TORCH_ACTIVATIONS = {
+    "identity": torch.nn.Identity(),
+    "sigmoid": torch.nn.Sigmoid(),
+    "tanh": torch.nn.Tanh(),
+    "relu": torch.nn.ReLU(),
+    "softmax": torch.nn.Softmax(dim=-1),
+}
+TORCH_LOSSES = {
+    "mse": torch.nn.MSELoss(),
+    "half_squared_error": lambda p, t: ((p - t) ** 2).sum(dim=1).mean() / 2,
+    "binary_cross_entropy": torch.nn.BCELoss(),
+    "binary_cross_entropy_with_logits": torch.nn.BCEWithLogitsLoss(),
+    "cross_entropy": torch.nn.CrossEntropyLoss(),
+}
+OPTIMIZERS = {
+    "sgd": (lambda: dg.SGD(0.05), lambda p: torch.optim.SGD(p, lr=0.05)),
+    "adam": (lambda: dg.Adam(0.01), lambda p: torch.optim.Adam(p, lr=0.01)),
+    "adam, every argument": (
+        lambda: dg.Adam(0.02, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.1),
+        lambda p: torch.optim.Adam(p, lr=0.02, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.1),
+    ),
+}
+
+
+@pytest.fixture(params=dg.available_backends())
+def backend(request):
+    with dg.use_backend(request.param):
+        yield request.param
+
+
+def test_every_activation_and_loss_of_the_library_is_compared_here():
+    assert set(TORCH_ACTIVATIONS) == set(dg.activations.available())
+    assert set(TORCH_LOSSES) == set(dg.losses.available())
+
+
+@pytest.mark.parametrize("name", TORCH_ACTIVATIONS)
+def test_an_activation_and_its_vector_jacobian_product_are_those_of_torch(backend, name):
+    rng = np.random.default_rng(0)
+    special = np.array([0, 1e-8, -1e-8, 20, -20, 100, -100, 1000, -1000.0])
+    z = np.concatenate([special, rng.normal(0, 3, 51)]).reshape(12, 5)
+    dy = rng.normal(size=z.shape)
+    z_torch = torch.tensor(z, requires_grad=True)
+    y_torch = TORCH_ACTIVATIONS[name](z_torch)
+    y_torch.backward(torch.tensor(dy))
+    y = dg.ops.activation_forward(name, z)
+    np.testing.assert_allclose(y, y_torch.detach().numpy(), rtol=1e-13, atol=1e-300)
+    dz = dg.ops.activation_backward(name, dy, z, y)
+    np.testing.assert_allclose(dz, z_torch.grad.numpy(), rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", TORCH_LOSSES)
+def test_a_loss_and_its_gradient_are_those_of_torch(backend, name):
+    rng = np.random.default_rng(1)
+    p, t = rng.normal(0, 4, (40, 7)), rng.normal(size=(40, 7))
+    if name.startswith("binary"):
+        t = (t > 0).astype(float)
+    if name == "binary_cross_entropy":
+        p = rng.uniform(0.001, 0.999, p.shape)
+        p[0, :2] = 0, 1  # saturated: the logarithms are held at -100
+    if name == "cross_entropy":
+        t = rng.integers(0, 7, 40)
+    p_torch = torch.tensor(p, requires_grad=True)
+    expected = TORCH_LOSSES[name](p_torch, torch.tensor(t))
+    expected.backward()
+    value, gradient = dg.ops.loss(name, p, t)
+    assert value == pytest.approx(expected.item(), rel=1e-13)
+    # PyTorch keeps the 1e-12 that bounds a saturated p (1 - p) in float32
+    rtol = 1e-8 if name == "binary_cross_entropy" else 1e-11
+    np.testing.assert_allclose(gradient, p_torch.grad.numpy(), rtol=rtol, atol=1e-15)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
+def test_fifty_steps_follow_torch_to_ten_digits(backend, optimizer, activation):
+    ours, theirs = OPTIMIZERS[optimizer]
+    rng = np.random.default_rng(2)
+    x, labels = rng.normal(size=(50, 33, 13)), rng.integers(0, 5, (50, 33))
+    model = dg.Sequential(
+        [dg.Dense(37, activation=activation), dg.Dense(35, activation=activation), dg.Dense(5)],
+        input_size=13,
+        dtype="float64",
+        seed=3,
+    )
+    layers = []
+    for layer in model.layers:
+        linear = torch.nn.Linear(*layer.w.shape, dtype=torch.float64)
+        with torch.no_grad():
+            linear.weight.copy_(torch.tensor(layer.w.T.copy()))
+            linear.bias.copy_(torch.tensor(layer.b.copy()))
+        layers += [linear, TORCH_ACTIVATIONS[activation]]
+    network = torch.nn.Sequential(*layers[:-1])
+    their_optimizer = theirs(network.parameters())
+    trainer = dg.Trainer(model, loss="cross_entropy", optimizer=ours())
+    for x_batch, y_batch in zip(x, labels, strict=True):
+        their_optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(network(torch.tensor(x_batch)), torch.tensor(y_batch))
+        loss.backward()
+        their_optimizer.step()
+        assert trainer.step(x_batch, y_batch) == pytest.approx(loss.item(), rel=1e-10)
+    for layer, linear in zip(model.layers, layers[::2], strict=True):
+        np.testing.assert_allclose(layer.w, linear.weight.detach().numpy().T, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(layer.b, linear.bias.detach().numpy(), rtol=1e-10, atol=1e-12)
