@@ -44,9 +44,9 @@ int main(int argc, char** argv) {
   add_activations();
   add_losses();
   add_optimizers();
-  add_layouts();
-  add_sweeps();
-  add_networks();
+  add_layout();
+  add_gemm();
+  add_network();
   const std::size_t ran = benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
   if (ran == 0) std::fprintf(stderr, "no benchmark matched the filter\n");

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "dispatch/dispatch.hpp"
+#include "ops/coefficients.hpp"
 
 namespace densegrad::bench {
 namespace {
@@ -88,14 +89,21 @@ double naive_loss(const PrimitiveRow& primitive, int place, const Row& p, const 
                                       dp.data(), columns, attribute_values(primitive, {}).data());
 }
 
-void naive_update(const PrimitiveRow& primitive, int place, double& w, double dw, Row& state, Index updates,
-                  double lr) {
-  if (primitive.name == std::string("sgd")) {
-    w -= lr * dw;
-    return;
+double naive_update(const PrimitiveRow& primitive, int place, double w, double dw, Row& state, Index updates,
+                    double lr) {
+  const Row attributes = attribute_values(primitive, {});
+  if (primitive.name == std::string("sgd")) return w - lr * dw;
+  if (primitive.name == std::string("adam")) {
+    const double beta1 = attributes[0], beta2 = attributes[1], eps = attributes[2], decay = attributes[3];
+    const double t = static_cast<double>(updates) + 1, g = dw + decay * w;
+    double &m = state[0], &v = state[1];
+    m = beta1 * m + (1 - beta1) * g;
+    v = beta2 * v + (1 - beta2) * g * g;
+    return w - lr * m / (1 - std::pow(beta1, t)) / (std::sqrt(v / (1 - std::pow(beta2, t))) + eps);
   }
-  scalar_kernels().update[place](1, 1, &w, 1, &dw, 1, state.data(), 1, updates, lr,
-                                 attribute_values(primitive, {}).data());
+  const Row coefficients = update_coefficients(static_cast<OptimizerKind>(place), attributes, updates, lr);
+  scalar_kernels().update[place](1, 1, &w, 1, &dw, 1, state.data(), 1, coefficients.data());
+  return w;
 }
 
 }  // namespace densegrad::bench

@@ -18,8 +18,9 @@ Row naive_activation(const PrimitiveRow& primitive, int place, const Row& z);
 /// The loss of one row; t has one number for each column.
 double naive_loss(const PrimitiveRow& primitive, int place, const Row& p, const Row& t);
 
-/// One update of w in place; state has primitive.state numbers, `updates` were made before.
-void naive_update(const PrimitiveRow& primitive, int place, double& w, double dw, Row& state, Index updates, double lr);
+/// w after one update; state has primitive.state numbers, updated in place, and `updates` were made before.
+double naive_update(const PrimitiveRow& primitive, int place, double w, double dw, Row& state, Index updates,
+                    double lr);
 
 /// The derivative of f at x[j], by central differences.
 template <class Function>

@@ -11,7 +11,7 @@ namespace {
   template <class T>                                                                                                  \
   void name##_backward(ptrdiff_t rows, ptrdiff_t columns, const T* dy, ptrdiff_t dy_stride,                           \
                        [[maybe_unused]] const T* z, [[maybe_unused]] ptrdiff_t z_stride, [[maybe_unused]] const T* y, \
-                       ptrdiff_t y_stride, T* dz, ptrdiff_t dz_stride,                                                \
+                       [[maybe_unused]] ptrdiff_t y_stride, T* dz, ptrdiff_t dz_stride,                               \
                        [[maybe_unused]] const double* attributes) noexcept
 
 // y = z

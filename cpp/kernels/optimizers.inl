@@ -21,13 +21,14 @@ DENSEGRAD_UPDATE(sgd) {
   }
 }
 
-// g = dw + decay w; m <- m + (1 - beta1) (g - m); v <- v + (1 - beta2) (g^2 - v); w <- w - rate m / (sqrt(v) / root +
-// eps) Coefficients: rate = lr / (1 - beta1^t), root = sqrt(1 - beta2^t), beta1, beta2, eps, decay
+// g = dw + decay w; m <- beta1 m + (1 - beta1) g; v <- beta2 v + (1 - beta2) g^2;
+// w <- w - rate m / (sqrt(v) / root + eps). Coefficients: rate = lr / (1 - beta1^t), root = sqrt(1 - beta2^t), beta1,
+// beta2, eps, decay
 DENSEGRAD_UPDATE(adam) {
   const auto coefficient = [&](int i) { return Vec<T>::set(static_cast<T>(coefficients[i])); };
   const Vec<T> rate = coefficient(0), root = Vec<T>::set(static_cast<T>(1 / coefficients[1]));
-  const Vec<T> beta1 = Vec<T>::set(static_cast<T>(1 - coefficients[2]));
-  const Vec<T> beta2 = Vec<T>::set(static_cast<T>(1 - coefficients[3]));
+  const Vec<T> beta1 = coefficient(2), rest1 = Vec<T>::set(static_cast<T>(1 - coefficients[2]));
+  const Vec<T> beta2 = coefficient(3), rest2 = Vec<T>::set(static_cast<T>(1 - coefficients[3]));
   const Vec<T> eps = coefficient(4), decay = coefficient(5);
   const Extent extent = joined(rows, columns, w_stride, dw_stride);
   for (ptrdiff_t i = 0; i < extent.rows; ++i) {
@@ -37,7 +38,7 @@ DENSEGRAD_UPDATE(adam) {
     for_each_vector<T>(extent.columns, [&](ptrdiff_t j, ptrdiff_t n) {
       const Vec<T> place = load_some(w_row + j, n), m = load_some(m_row + j, n), v = load_some(v_row + j, n);
       const Vec<T> g = fma(decay, place, load_some(dw + i * dw_stride + j, n));
-      const Vec<T> mean = fma(beta1, g - m, m), square = fma(beta2, fma(g, g, Vec<T>::set(0) - v), v);
+      const Vec<T> mean = fma(beta1, m, rest1 * g), square = fma(beta2, v, rest2 * (g * g));
       store_some(mean, m_row + j, n);
       store_some(square, v_row + j, n);
       store_some(fnma(rate, mean / fma(sqrt(square), root, eps), place), w_row + j, n);

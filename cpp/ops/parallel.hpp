@@ -26,6 +26,7 @@ void run_tasks(Size count, [[maybe_unused]] double work, Task task) {
 #ifdef _OPENMP
   const int threads = work < kParallelWork || count < 2 ? 1 : usable_threads();
   if (threads > 1) {
+    const KeepDenormals keep;
 #pragma omp parallel num_threads(threads)
     {
       const FlushDenormals flush;

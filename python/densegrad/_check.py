@@ -81,9 +81,7 @@ def attributes(who: str, row: Primitive, given: Mapping[str, Any]) -> dict[str, 
     for name in given:
         if name not in known:
             raise TypeError(f"{who}: {row.name} has no attribute {name!r}; it takes {', '.join(known) or 'none'}")
-    return {
-        name: real(who, name, given.get(name, a.default), a.low, a.high) for name, a in known.items()
-    }
+    return {name: real(who, name, given.get(name, a.default), a.low, a.high) for name, a in known.items()}
 
 
 def flag(who: str, what: str, value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The command line: ``densegrad demo | info``."""
+"""The command line: ``densegrad demo | info | bench``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from densegrad.demo import run_demo  # imports nothing heavy unless it is asked for
 
             run_demo(options.data, options.epochs, options.output)
+        elif options.command == "bench":
+            from densegrad.bench import run_bench
+
+            run_bench(options.quick)
         else:
             for name, value in info.facts().items():
                 print(f"{name + ':':<17} {value}")
@@ -39,6 +43,8 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--epochs", type=_epochs, default=20, help="passes over the images (default %(default)s)")
     demo.add_argument("--output", metavar="DIR", default=".", help="where picture and model go (default: here)")
     commands.add_parser("info", help="print version, backend, instruction set, threads and OpenMP runtime")
+    bench = commands.add_parser("bench", help="time training steps of networks from tiny to large")
+    bench.add_argument("--quick", action="store_true", help="run each just long enough to see it work")
     return parser
 
 

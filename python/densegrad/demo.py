@@ -65,4 +65,4 @@ def _embedded() -> tuple[dict[str, np.ndarray[Any, Any]], int, int, float]:
 
 
 def _mnist(folder: str) -> tuple[dict[str, np.ndarray[Any, Any]], int, int, float]:
-    return read_mnist(folder), 128, 64, 0.2
+    return read_mnist(folder), 256, 64, 0.3

@@ -195,6 +195,8 @@ def optimizer_update(
             raise TypeError(f"{who}: {name} expects a state of shape ({row.state}, {parameters.size}), got None")
         _in_place(who, "state", state)
         _shape(who, "state", state, (row.state, parameters.size))
+        if state.dtype != parameters.dtype:
+            raise TypeError(f"{who}: expected state of {parameters.dtype}, as the parameters, got {state.dtype}")
     _backend.active().optimizer_update(
         row.name,
         parameters,

@@ -125,6 +125,7 @@ class Adam(Optimizer):
 
     @property
     def attributes(self) -> dict[str, float]:
+        """beta1, beta2, eps and weight_decay."""
         return self._attributes
 
     def _changed(self) -> dict[str, Any]:

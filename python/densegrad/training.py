@@ -70,6 +70,8 @@ class Trainer:
         """
         optimizer = self.optimizer
         try:  # straight to the backend: it refuses whatever would need a check or a conversion
+            if self._network is None:
+                raise ValueError("the first batch is checked before anything is made for it")
             loss: float = self._ready().step(x, y, optimizer.lr, optimizer.steps, sample_weight)
         except (TypeError, ValueError):
             rows = checked_rows("Trainer.step", self.model, self._loss, x, y, sample_weight)

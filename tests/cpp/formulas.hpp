@@ -11,10 +11,9 @@
 #include <string>
 #include <vector>
 
-namespace densegrad {
+#include "testing.hpp"
 
-using Real = long double;
-using Row = std::vector<Real>;
+namespace densegrad {
 
 struct ActivationFormula {
   std::function<Row(const Row& z)> forward;
@@ -25,6 +24,12 @@ struct ActivationFormula {
 struct LossFormula {
   std::function<Real(const Row& p, const Row& t)> value;
   std::function<Row(const Row& p, const Row& t)> gradient;
+};
+
+/// One update of one parameter; `updates` were made before.
+struct OptimizerFormula {
+  std::size_t state;  // how many numbers it keeps for each parameter
+  std::function<void(Real& w, Real dw, Row& state, Real updates, Real lr, const std::map<std::string, double>&)> update;
 };
 
 namespace formula {
@@ -182,5 +187,27 @@ inline const ActivationFormula& activation_formula(const std::string& name) {
   return find_formula(activation_formulas(), name);
 }
 inline const LossFormula& loss_formula(const std::string& name) { return find_formula(loss_formulas(), name); }
+
+inline const std::map<std::string, OptimizerFormula>& optimizer_formulas() {
+  using Values = std::map<std::string, double>;
+  static const std::map<std::string, OptimizerFormula> formulas = {
+      {"sgd", {0, [](Real& w, Real dw, Row&, Real, Real lr, const Values&) { w -= lr * dw; }}},
+      {"adam",
+       {2,
+        [](Real& w, Real dw, Row& state, Real updates, Real lr, const Values& a) {
+          const Real beta1 = a.at("beta1"), beta2 = a.at("beta2"), t = updates + 1;
+          const Real g = dw + a.at("weight_decay") * w;
+          Real &m = state[0], &v = state[1];
+          m = beta1 * m + (1 - beta1) * g;
+          v = beta2 * v + (1 - beta2) * g * g;
+          const Real m_hat = m / (1 - std::pow(beta1, t)), v_hat = v / (1 - std::pow(beta2, t));
+          w -= lr * m_hat / (std::sqrt(v_hat) + a.at("eps"));
+        }}},
+  };
+  return formulas;
+}
+inline const OptimizerFormula& optimizer_formula(const std::string& name) {
+  return find_formula(optimizer_formulas(), name);
+}
 
 }  // namespace densegrad

@@ -10,8 +10,6 @@
 namespace densegrad {
 namespace {
 
-using Size = std::ptrdiff_t;
-
 constexpr double kLimit = std::numeric_limits<double>::infinity();
 
 std::vector<PrimitiveRow> activations(bool by_row) {
@@ -46,13 +44,6 @@ struct Activated {
   const ActivationFormula& formula;
   bool reads_z, reads_y;
 };
-
-template <class T>
-Row row_of(const Matrix<T>& matrix, Size i) {
-  Row row;
-  for (Size j = 0; j < matrix.columns(); ++j) row.push_back(matrix(i, j));
-  return row;
-}
 
 // Numbers of every sign and exponent: each 1021st float, 600 doubles of each exponent. 1021 is prime, so that all
 // bits of the mantissa take part.

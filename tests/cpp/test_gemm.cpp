@@ -1,15 +1,14 @@
 // The tiles of C = A B: exact on whole numbers for every size around a tile, a vector and a panel, bounded on others.
 
+#include <algorithm>
 #include <string>
 
+#include "base/primitives.hpp"
 #include "dispatch/dispatch.hpp"
 #include "testing.hpp"
 
 namespace densegrad {
 namespace {
-
-using Size = std::ptrdiff_t;
-using Real = long double;
 
 const std::vector<Size> kRows = {0, 1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 14, 15, 19, 27, 28, 29, 31, 32, 33, 43, 57, 65};
 const std::vector<Size> kDepths = {0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 19, 31, 32, 33, 35, 63, 64, 65, 67};
@@ -33,6 +32,8 @@ const char* name_of(Finish finish) {
       return "relu_mask";
     case Finish::descend:
       return "descend";
+    case Finish::update:
+      return "update";
   }
   return "";
 }
@@ -64,7 +65,7 @@ struct Product {
         transposed(transposed_),
         a(transposed ? depth : rows, transposed ? rows : depth),
         b(depth, kPanel<T>),
-        far_b(depth, columns == kPanel<T> ? columns : 0, kPanel<T> + 7),
+        far_b(depth, columns, columns + 7),
         bias(1, columns),
         sums(static_cast<std::size_t>(rows * columns)),
         sizes(sums.size()) {
@@ -75,7 +76,7 @@ struct Product {
     for (Size k = 0; k < depth; ++k) {
       for (Size j = 0; j < columns; ++j) b(k, j) = static_cast<T>(number());
     }
-    if (columns == kPanel<T>) far_b.copy(b);
+    for (Size k = 0; k < depth; ++k) std::copy_n(&b(k, 0), columns, &far_b(k, 0));
     bias.fill(number);
     std::vector<Real> row(static_cast<std::size_t>(columns)), size(row.size());
     for (Size i = 0; i < rows; ++i) {
@@ -99,18 +100,34 @@ struct Product {
   bool transposed;
   InPanels<T> a;
   Matrix<T> b;      // one panel
-  Matrix<T> far_b;  // the same as columns of a wider matrix, for a whole panel
+  Matrix<T> far_b;  // the same as columns of a wider matrix
   Matrix<T> bias;
   std::vector<Real> sums, sizes;
 };
 
 struct Variant {
   Finish finish;
-  bool far = false;     // B as columns of a wider matrix
+  bool far = false;     // B as columns of a wider matrix; where nothing is packed only a whole panel may lie so
   bool packed = false;  // B left behind in a panel
   bool biased = false;
   Size gap = 0;  // between the rows of C
 };
+
+// An update to tell whether each w meets its own gradient and state: w becomes w - 2 dw, and the state m = 3 dw + w
+// as it was and v = 10 v + m as it was.
+template <class T>
+void traced_update(Size rows, Size columns, T* w, Size w_stride, const T* dw, Size dw_stride, T* state, Size state_size,
+                   const double* coefficients) noexcept {
+  for (Size i = 0; i < rows; ++i) {
+    for (Size j = 0; j < columns; ++j) {
+      T &place = w[i * w_stride + j], &m = state[i * w_stride + j], &v = (&m)[state_size];
+      const T gradient = dw[i * dw_stride + j], before = place;
+      place -= static_cast<T>(coefficients[0]) * gradient;
+      v = 10 * v + m;
+      m = static_cast<T>(coefficients[1]) * gradient + before;
+    }
+  }
+}
 
 // How often a sum of `depth` products may round, with its bias and its finish.
 constexpr Real roundings(Size depth) { return static_cast<Real>(depth) + 4; }
@@ -129,10 +146,22 @@ void check(Product<T>& product, const Variant& v, bool whole, Random& random) {
   const T rate = whole ? T(0.5) : T(0.1);
   Matrix<T> c(rows, columns, columns + v.gap), before(rows, columns), y(rows, columns, columns + v.gap);
   Matrix<T> packed(depth, kPanel<T>);
+  const Size state_size = rows * (columns + v.gap) + 3;  // m and v in one memory, as a network's state lies
+  Matrix<T> state(2, rows > 0 ? (rows - 1) * (columns + v.gap) + columns : 0, state_size);
+  const double coefficients[] = {2, 3};
   if (v.finish == Finish::relu_mask) y.fill([&] { return random.whole(-1, 1); });
-  if (v.finish == Finish::descend) {
+  const bool changes_c = v.finish == Finish::descend || v.finish == Finish::update;
+  if (changes_c) {
     before.fill([&] { return random.whole(-8, 8); });
     c.copy(before);
+  }
+  if (v.finish == Finish::update) {
+    for (Size i = 0; i < rows; ++i) {
+      for (Size j = 0; j < columns; ++j) {
+        state(0, i * c.stride() + j) = static_cast<T>(i + 1);
+        state(1, i * c.stride() + j) = static_cast<T>(j + 1);
+      }
+    }
   }
   Sweep<T> s{};
   s.rows = rows;
@@ -148,6 +177,7 @@ void check(Product<T>& product, const Variant& v, bool whole, Random& random) {
   s.c_stride = c.stride();
   s.y = v.finish == Finish::relu_mask ? y.data() : nullptr;
   s.rate = rate;
+  if (v.finish == Finish::update) s.rule = {traced_update<T>, state.data(), state_size, coefficients};
   s.finish = v.finish;
   if (product.transposed) {
     kernels<T>().sweep_transposed(s);
@@ -156,6 +186,7 @@ void check(Product<T>& product, const Variant& v, bool whole, Random& random) {
   }
 
   Worst worst;
+  bool states_right = true;
   for (Size i = 0; i < rows; ++i) {
     for (Size j = 0; j < columns; ++j) {
       const std::size_t place = static_cast<std::size_t>(i * columns + j);
@@ -163,15 +194,23 @@ void check(Product<T>& product, const Variant& v, bool whole, Random& random) {
       Real size = product.sizes[place] + (v.biased ? std::fabs(Real(product.bias[j])) : 0);
       if (v.finish == Finish::relu && want < 0) want = 0;
       if (v.finish == Finish::relu_mask && !(y(i, j) > 0)) want = 0;
-      if (v.finish == Finish::descend) {
-        want = before(i, j) - Real(rate) * want;
-        size = std::fabs(Real(before(i, j))) + Real(rate) * size;
+      if (v.finish == Finish::update) {
+        const Size at = i * c.stride() + j;
+        states_right &= state(0, at) == static_cast<T>(3 * want + before(i, j));
+        states_right &= state(1, at) == static_cast<T>(10 * (j + 1) + i + 1);
+      }
+      if (changes_c) {
+        const Real factor = v.finish == Finish::update ? 2 : Real(rate);
+        want = before(i, j) - factor * want;
+        size = std::fabs(Real(before(i, j))) + factor * size;
       }
       worst.see(c(i, j), want, whole ? 0 : roundings(depth) * kEpsilon<T> * size, static_cast<Real>(place));
     }
   }
   CHECK_WORST(worst);
+  CHECK(states_right);
   CHECK(c.rest_untouched());
+  CHECK(state.rest_untouched());
   if (v.packed && rows > 0) {
     bool same = true;
     for (Size k = 0; k < depth; ++k) {
@@ -193,7 +232,7 @@ void check_all(bool transposed, const std::vector<Variant>& variants) {
         Product<T> product(rows, depth, columns, transposed, true, random);
         for (int i = 0; i < 3; ++i) {
           Variant v = variants[turn++ % variants.size()];
-          v.far = v.far && columns == kPanel<T>;
+          v.far = v.far && (v.packed || columns == kPanel<T>);
           check(product, v, true, random);
         }
       }
@@ -216,8 +255,10 @@ TEST_CASE_TEMPLATE("sweep is exact on whole numbers for every size and finish", 
 TEST_CASE_TEMPLATE("sweep_transposed is exact on whole numbers for every size and finish", T, float, double) {
   check_all<T>(true, {{Finish::store, false, false, false, 0},
                       {Finish::descend, false, false, false, 3},
+                      {Finish::update, false, false, false, 0},
                       {Finish::store, true, false, false, 5},
-                      {Finish::descend, true, false, false, 0}});
+                      {Finish::descend, true, false, false, 0},
+                      {Finish::update, true, false, false, 4}});
 }
 
 TEST_CASE_TEMPLATE("every finish meets every width", T, float, double) {
@@ -225,9 +266,10 @@ TEST_CASE_TEMPLATE("every finish meets every width", T, float, double) {
   for (const Size columns : widths<T>()) {
     for (const bool transposed : {false, true}) {
       Product<T> product(29, 35, columns, transposed, true, random);
-      for (const Finish finish : {Finish::store, Finish::relu, Finish::relu_mask, Finish::descend}) {
+      for (const Finish finish : {Finish::store, Finish::relu, Finish::relu_mask, Finish::descend, Finish::update}) {
         const bool forward_only = finish == Finish::relu || finish == Finish::relu_mask;
-        if (transposed ? forward_only : finish == Finish::descend) continue;
+        const bool weights_only = finish == Finish::descend || finish == Finish::update;
+        if (transposed ? forward_only : weights_only) continue;
         for (const bool packed : {false, true}) {
           for (const bool biased : {false, true}) {
             for (const Size gap : {0, 1}) {
@@ -237,6 +279,76 @@ TEST_CASE_TEMPLATE("every finish meets every width", T, float, double) {
           }
         }
       }
+    }
+  }
+}
+
+// One column of B, x, and the sums it makes of A (rows, depth).
+template <class T>
+void check_column(Size rows, Size depth, bool whole, Random& random) {
+  CAPTURE(rows);
+  CAPTURE(depth);
+  CAPTURE(whole);
+  const auto number = [&] { return whole ? static_cast<double>(random.whole(-8, 8)) : random.uniform(-1, 1); };
+  InPanels<T> a(rows, depth);
+  for (Size i = 0; i < rows; ++i) {
+    for (Size k = 0; k < depth; ++k) a(i, k) = static_cast<T>(number());
+  }
+  // the sum over one index of A, each product and all of them by their size
+  const auto sums = [&](bool over_rows, Size fixed, const Matrix<T>& x) {
+    Real sum = 0, size = 0;
+    for (Size other = 0; other < (over_rows ? rows : depth); ++other) {
+      const Real term = Real(over_rows ? a(other, fixed) : a(fixed, other)) * Real(over_rows ? x(other, 0) : x[other]);
+      sum += term;
+      size += std::fabs(term);
+    }
+    return std::make_pair(sum, size);
+  };
+
+  Matrix<T> x(1, depth), bias(1, 1);
+  x.fill(number);
+  bias.fill(number);
+  for (const bool biased : {false, true}) {
+    Matrix<T> y(rows, 1, biased ? kPanel<T> : 1);
+    kernels<T>().gemv(rows, depth, a.memory.data(), a.panel_size, x.data(), biased ? bias.data() : nullptr, y.data(),
+                      y.stride());
+    Worst worst;
+    for (Size i = 0; i < rows; ++i) {
+      const auto [sum, size] = sums(false, i, x);
+      const Real start = biased ? Real(bias[0]) : 0;
+      worst.see(y(i, 0), sum + start, whole ? 0 : roundings(depth) * kEpsilon<T> * (size + std::fabs(start)));
+    }
+    CHECK_WORST(worst);
+    CHECK(y.rest_untouched());
+  }
+
+  for (const Size stride : {Size{1}, kPanel<T>}) {
+    for (const Finish finish : {Finish::store, Finish::descend}) {
+      Matrix<T> column(rows, 1, stride), y(1, depth), before(1, depth);
+      column.fill(number);
+      before.fill(number);
+      if (finish == Finish::descend) y.copy(before);
+      const T rate = T(0.5);
+      kernels<T>().gemv_transposed(rows, depth, a.memory.data(), a.panel_size, column.data(), stride, y.data(), finish,
+                                   rate);
+      Worst worst;
+      for (Size k = 0; k < depth; ++k) {
+        const auto [sum, size] = sums(true, k, column);
+        const bool descends = finish == Finish::descend;
+        worst.see(y[k], descends ? before[k] - rate * sum : sum,
+                  whole ? 0 : roundings(rows) * kEpsilon<T> * (size + (descends ? std::fabs(Real(before[k])) : 0)));
+      }
+      CHECK_WORST(worst);
+      CHECK(y.rest_untouched());
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("gemv and gemv_transposed keep to one column of B at every size", T, float, double) {
+  Random random(5);
+  for (const Size rows : kRows) {
+    for (const Size depth : kLengths) {
+      for (const bool whole : {false, true}) check_column<T>(rows, depth, whole, random);
     }
   }
 }

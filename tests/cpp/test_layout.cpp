@@ -6,9 +6,6 @@
 namespace densegrad {
 namespace {
 
-using Size = std::ptrdiff_t;
-using Real = long double;
-
 template <class T>
 Size panel_count(Size columns) {
   return (columns + kPanel<T> - 1) / kPanel<T>;

@@ -10,8 +10,6 @@
 namespace densegrad {
 namespace {
 
-using Size = std::ptrdiff_t;
-
 std::vector<PrimitiveRow> losses() {
   std::vector<PrimitiveRow> rows;
   for (const PrimitiveRow& row : primitives()) {
@@ -51,12 +49,6 @@ struct Problem {
   }
   Targets<T> targets(bool labelled) const {
     return labelled ? Targets<T>{nullptr, 0, labels.data()} : Targets<T>{t.data(), t.stride(), nullptr};
-  }
-
-  static Row row_of(const Matrix<T>& matrix, Size i) {
-    Row row;
-    for (Size j = 0; j < matrix.columns(); ++j) row.push_back(matrix(i, j));
-    return row;
   }
 
   Matrix<T> p, t, weights;

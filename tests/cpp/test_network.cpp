@@ -103,6 +103,15 @@ Plan plan_of(Size in, const std::vector<Layer>& layers, const std::string& loss,
   return plan;
 }
 
+// The same plan with another optimiser; eps keeps an update from hanging on the last places of a gradient near 0.
+Plan with_optimizer(Plan plan, const std::string& optimizer) {
+  plan.optimizer.primitive = optimizer;
+  if (optimizer == "adam") {
+    plan.optimizer.attributes = {{"beta1", 0.75}, {"beta2", 0.875}, {"eps", 0.0625}, {"weight_decay", 0.03125}};
+  }
+  return plan;
+}
+
 std::string described(const Plan& plan) {
   std::string text = std::to_string(plan.widths[static_cast<std::size_t>(plan.input)]);
   for (const Node& node : plan.nodes) {
@@ -117,10 +126,8 @@ using Rows = std::vector<Row>;
 // A matrix without gaps, as the public headers take it.
 template <class T>
 Rows rows_of(const Matrix<T>& matrix) {
-  Rows rows(static_cast<std::size_t>(matrix.rows()));
-  for (Size i = 0; i < matrix.rows(); ++i) {
-    for (Size j = 0; j < matrix.columns(); ++j) rows[static_cast<std::size_t>(i)].push_back(matrix(i, j));
-  }
+  Rows rows;
+  for (Size i = 0; i < matrix.rows(); ++i) rows.push_back(row_of(matrix, i));
   return rows;
 }
 
@@ -226,6 +233,7 @@ struct Problem {
         in(plan.widths[static_cast<std::size_t>(plan.input)]),
         out(plan.widths[static_cast<std::size_t>(plan.output)]),
         parameters(1, plan.parameter_count),
+        state(static_cast<Size>(optimizer_formula(plan.optimizer.primitive).state), plan.parameter_count),
         x(rows, in),
         y(rows, plan.widths[static_cast<std::size_t>(plan.prediction)]),
         weights(1, rows) {
@@ -236,6 +244,7 @@ struct Problem {
         for (Size i = 0; i < slot.size(); ++i) parameters[slot.offset + i] = T(random.uniform(-size, size));
       }
     }
+    state.fill([&] { return random.uniform(0, 0.5); });
     x.fill([&] { return random.uniform(-1, 1); });
     const bool values = plan.loss.primitive == "mse" || plan.loss.primitive == "half_squared_error";
     y.fill([&] { return values ? random.uniform(-1, 1) : random.uniform(0, 1); });
@@ -243,7 +252,7 @@ struct Problem {
     for (Size i = 0; i < rows; ++i) labels.push_back(random.whole(0, y.columns() - 1));
   }
 
-  // The rows that `order` names, or the first `rows`.
+  // The first rows.
   Batch<T> batch(Size rows) const {
     return {rows,
             x.data(),
@@ -263,7 +272,7 @@ struct Problem {
   Plan plan;
   bool labelled, weighted;
   Size in, out;
-  Matrix<T> parameters, x, y, weights;
+  Matrix<T> parameters, state, x, y, weights;
   std::vector<Index> labels;
 };
 
@@ -296,7 +305,50 @@ void check_close(const Matrix<T>& got, const Rows& want) {
   check_close(got, want, largest(want));
 }
 
-// One after the other: output, loss, all gradients and dx, and an update by hand.
+// A step gives the loss before it and makes the optimiser's update of all that is trainable, and of nothing else.
+template <class T>
+void check_step(Problem<T>& problem, const Reference& reference, Real loss, Network<T>& network) {
+  const Plan& plan = problem.plan;
+  const double rate = 0.25;
+  const Index updates = 4;
+  const OptimizerFormula& formula = optimizer_formula(plan.optimizer.primitive);
+  Rows want = {row_of(problem.parameters, 0)};
+  for (Size k = 0; k < problem.state.rows(); ++k) want.push_back(row_of(problem.state, k));
+  std::vector<bool> trainable(want[0].size());
+  for (const Node& node : plan.nodes) {
+    for (const Slot& slot : node.slots) {
+      for (Size i = slot.offset; i < slot.offset + slot.size(); ++i) {
+        trainable[static_cast<std::size_t>(i)] = slot.trainable;
+      }
+    }
+  }
+  for (std::size_t i = 0; i < trainable.size(); ++i) {
+    if (!trainable[i]) continue;
+    Row state;
+    for (std::size_t k = 1; k < want.size(); ++k) state.push_back(want[k][i]);
+    formula.update(want[0][i], reference.gradients[i], state, updates, rate, plan.optimizer.attributes);
+    for (std::size_t k = 1; k < want.size(); ++k) want[k][i] = state[k - 1];
+  }
+  Worst of_loss, changed, kept;
+  of_loss.see(network.step(problem.batch(), rate, updates), loss, kTolerance<T> * std::max(std::fabs(loss), 1.0L));
+  const Real size = std::max(1.0L, largest({reference.gradients}));
+  for (std::size_t i = 0; i < trainable.size(); ++i) {
+    Worst& worst = trainable[i] ? changed : kept;
+    const Real bound = trainable[i] ? 16 * kTolerance<T> * size : 0;
+    const Size place = static_cast<Size>(i);
+    worst.see(problem.parameters[place], want[0][i], bound, static_cast<Real>(i));
+    for (std::size_t k = 1; k < want.size(); ++k) {
+      worst.see(problem.state(static_cast<Size>(k) - 1, place), want[k][i], bound * size, static_cast<Real>(i));
+    }
+  }
+  CHECK_WORST(of_loss);
+  CHECK_WORST(changed);
+  CHECK_WORST(kept);
+  CHECK(problem.parameters.rest_untouched());
+  CHECK(problem.state.rest_untouched());
+}
+
+// One after the other: output, loss, all gradients and dx, and a step.
 template <class T>
 void check_network(const Plan& plan, Size rows, bool labelled, bool weighted) {
   CAPTURE(described(plan));
@@ -316,7 +368,7 @@ void check_network(const Plan& plan, Size rows, bool labelled, bool weighted) {
   Reference reference(plan, problem.parameters);
   reference.forward(rows_of(problem.x));
   const Real loss = reference.loss(problem.targets(), problem.row_weights());
-  Network<T> network(plan, problem.parameters.data());
+  Network<T> network(plan, problem.parameters.data(), problem.state.data());
 
   Matrix<T> out(rows, problem.out), again(rows, problem.out);
   network.predict(rows, problem.x.data(), out.data());
@@ -338,23 +390,7 @@ void check_network(const Plan& plan, Size rows, bool labelled, bool weighted) {
   CHECK(gradients.rest_untouched());
   CHECK(dx.rest_untouched());
 
-  const double rate = 0.25;
-  Row updated;
-  for (Size i = 0; i < plan.parameter_count; ++i) updated.push_back(problem.parameters[i]);
-  for (const Node& node : plan.nodes) {
-    for (const Slot& slot : node.slots) {
-      for (Size i = slot.offset; slot.trainable && i < slot.offset + slot.size(); ++i) {
-        const std::size_t place = static_cast<std::size_t>(i);
-        updated[place] -= Real(rate) * reference.gradients[place];
-      }
-    }
-  }
-  const double before_step = network.step(problem.batch(), rate, 0);
-  Worst stepped;
-  stepped.see(before_step, loss, kTolerance<T> * std::max(std::fabs(loss), 1.0L));
-  CHECK_WORST(stepped);
-  check_close(problem.parameters, {updated}, std::max(1.0L, size));
-  CHECK(problem.parameters.rest_untouched());
+  check_step(problem, reference, loss, network);
 }
 
 // The last activation that a loss needs, "" for none.
@@ -387,7 +423,8 @@ TEST_CASE_TEMPLATE("every activation and loss keeps to the plain loops, at odd s
           layers.push_back({shape[i], last ? last_activation(loss) : activation, (turn + i) % 4 != 0});
         }
         const bool labelled = loss == "cross_entropy" && turn % 2 == 0;
-        check_network<T>(plan_of(shape[0], layers, loss), batches[turn % batches.size()], labelled, turn % 3 == 0);
+        const Plan plan = with_optimizer(plan_of(shape[0], layers, loss), turn % 5 < 3 ? "sgd" : "adam");
+        check_network<T>(plan, batches[turn % batches.size()], labelled, turn % 3 == 0);
         ++turn;
       }
     }
@@ -397,7 +434,9 @@ TEST_CASE_TEMPLATE("every activation and loss keeps to the plain loops, at odd s
 TEST_CASE_TEMPLATE("widths of several panels keep to the plain loops", T, float, double) {
   for (const std::string& activation : names_of_activations()) {
     CAPTURE(activation);
-    check_network<T>(plan_of(130, {{257, activation}, {131, activation}, {12}}, "cross_entropy"), 19, true, false);
+    const Plan wide = plan_of(130, {{257, activation}, {131, activation}, {12}}, "cross_entropy");
+    check_network<T>(wide, 19, true, false);
+    check_network<T>(with_optimizer(wide, "adam"), 7, true, false);
     check_network<T>(plan_of(33, {{140, activation}, {150, "softmax"}}, "mse"), 5, false, true);
   }
   check_network<T>(plan_of(9, {{200, "tanh"}, {130, "softmax"}}, "cross_entropy", true), 6, true, false);
@@ -490,44 +529,40 @@ TEST_CASE_TEMPLATE("backward takes a gradient from elsewhere", T, float, double)
 TEST_CASE_TEMPLATE("what is frozen stays as it is, bit for bit, and the rest learns", T, float, double) {
   for (int frozen = 0; frozen < 64; ++frozen) {  // w and b of three layers
     const auto trains = [&](int bit) { return (frozen >> bit & 1) == 0; };
-    const Plan plan = plan_of(5,
-                              {{9, "tanh", true, trains(0), trains(1)},
-                               {7, "softmax", true, trains(2), trains(3)},
-                               {3, "", true, trains(4), trains(5)}},
-                              "mse");
-    CAPTURE(frozen);
-    Problem<T> problem(plan, 6, false, false, 5);
-    Matrix<T> before(1, plan.parameter_count);
-    before.copy(problem.parameters);
-    Reference reference(plan, problem.parameters);
-    reference.forward(rows_of(problem.x));
-    reference.loss(problem.targets(), problem.row_weights());
-    Network<T> network(plan, problem.parameters.data());
-    Matrix<T> gradients(1, plan.parameter_count), dx(6, 5);
-    network.loss_and_gradients(problem.batch(), gradients.data(), dx.data());
-    check_close(dx, reference.dx, largest({reference.gradients}));
-    network.loss_and_gradients(problem.batch(), gradients.data());
-    network.step(problem.batch(), 0.5, 0);
+    for (const std::string optimizer : {"sgd", "adam"}) {
+      const Plan plan = with_optimizer(plan_of(5,
+                                               {{9, "tanh", true, trains(0), trains(1)},
+                                                {7, "softmax", true, trains(2), trains(3)},
+                                                {3, "", true, trains(4), trains(5)}},
+                                               "mse"),
+                                       optimizer);
+      CAPTURE(frozen);
+      CAPTURE(optimizer);
+      Problem<T> problem(plan, 6, false, false, 5), applied(plan, 6, false, false, 5);
+      Reference reference(plan, problem.parameters);
+      reference.forward(rows_of(problem.x));
+      const Real loss = reference.loss(problem.targets(), problem.row_weights());
+      Network<T> network(plan, problem.parameters.data(), problem.state.data());
+      Matrix<T> gradients(1, plan.parameter_count), dx(6, 5);
+      network.loss_and_gradients(problem.batch(), gradients.data(), dx.data());
+      check_close(dx, reference.dx, largest({reference.gradients}));
+      check_close(gradients, {reference.gradients});
+      check_step(problem, reference, loss, network);
 
-    Problem<T> applied(plan, 6, false, false, 5);
-    Network<T>(plan, applied.parameters.data()).apply_gradients(gradients.data(), 0.5, 0);
-    Worst worst;
-    for (const Node& node : plan.nodes) {
-      for (const Slot& slot : node.slots) {
-        for (Size i = slot.offset; i < slot.offset + slot.size(); ++i) {
-          if (!slot.trainable) {
-            CHECK(same_bits(problem.parameters[i], before[i]));
-            CHECK(same_bits(applied.parameters[i], before[i]));
-            continue;
-          }
-          const Real gradient = reference.gradients[static_cast<std::size_t>(i)], want = before[i] - gradient / 2;
-          worst.see(gradients[i], gradient, kTolerance<T>);
-          worst.see(problem.parameters[i], want, kTolerance<T>);
-          worst.see(applied.parameters[i], want, kTolerance<T>);
+      // the same update from gradients that were stored, without those that nobody needs
+      Network<T> separate(plan, applied.parameters.data(), applied.state.data());
+      gradients.fill([] { return 1000; });
+      separate.loss_and_gradients(applied.batch(), gradients.data());
+      separate.apply_gradients(gradients.data(), 0.25, 4);
+      check_close(applied.parameters, {row_of(problem.parameters, 0)});
+      for (Size k = 0; k < problem.state.rows(); ++k) {
+        Worst worst;
+        for (Size i = 0; i < plan.parameter_count; ++i) {
+          worst.see(applied.state(k, i), problem.state(k, i), kTolerance<T>, static_cast<Real>(i));
         }
+        CHECK_WORST(worst);
       }
     }
-    CHECK_WORST(worst);
   }
 }
 
@@ -567,13 +602,13 @@ void check_run_steps(const Plan& plan, Size rows, Size batch_size, bool labelled
   std::vector<double> rates, losses(static_cast<std::size_t>(count), -1), want;
   for (Size i = 0; i < count; ++i) rates.push_back(random.uniform(0.01, 0.2));
 
-  Network<T> stepped(plan, by_hand.parameters.data());
+  Network<T> stepped(plan, by_hand.parameters.data(), by_hand.state.data());
   for (Size i = 0; i < count; ++i) {
     const Gathered<T> some(by_hand, order.data() + i * batch_size, std::min(batch_size, rows - i * batch_size));
     want.push_back(stepped.step(some.batch, rates[static_cast<std::size_t>(i)], i));
   }
 
-  Network<T> network(plan, problem.parameters.data());
+  Network<T> network(plan, problem.parameters.data(), problem.state.data());
   Size done = 0;
   while (done < count) {  // in calls of 1, 2, 3, ... steps
     const Size some = std::min(done + 1, count - done);
@@ -590,21 +625,27 @@ void check_run_steps(const Plan& plan, Size rows, Size batch_size, bool labelled
     done += some;
   }
   CHECK(same_bits(losses, want));
-  for (Size i = 0; i < plan.parameter_count; ++i) {
-    REQUIRE(same_bits(problem.parameters[i], by_hand.parameters[i]));
-  }
+  CHECK(problem.parameters.same_bits_as(by_hand.parameters));
+  CHECK(problem.state.same_bits_as(by_hand.state));
   CHECK(problem.parameters.rest_untouched());
+  CHECK(problem.state.rest_untouched());
 }
 
 TEST_CASE_TEMPLATE("run_steps is a loop of step, bit for bit", T, float, double) {
-  const Plan classes = plan_of(13, {{37, "tanh"}, {34, "relu"}, {5, "softmax"}}, "cross_entropy", true);
-  const Plan values = plan_of(13, {{37, "sigmoid"}, {3}}, "mse");
-  for (const bool weighted : {false, true}) {
-    for (const bool labelled : {false, true}) check_run_steps<T>(classes, 50, 16, labelled, weighted);
-    check_run_steps<T>(values, 50, 16, false, weighted);
-    check_run_steps<T>(values, 48, 16, false, weighted);
-    check_run_steps<T>(values, 7, 1, false, weighted);
-    check_run_steps<T>(values, 5, 100, false, weighted);
+  for (const std::string optimizer : {"sgd", "adam"}) {
+    CAPTURE(optimizer);
+    const Plan classes =
+        with_optimizer(plan_of(13, {{37, "tanh"}, {34, "relu"}, {5, "softmax"}}, "cross_entropy", true), optimizer);
+    const Plan values = with_optimizer(plan_of(13, {{37, "sigmoid"}, {3}}, "mse"), optimizer);
+    const Plan value = with_optimizer(plan_of(40, {{1, "tanh"}}, "mse"), optimizer);
+    for (const bool weighted : {false, true}) {
+      for (const bool labelled : {false, true}) check_run_steps<T>(classes, 50, 16, labelled, weighted);
+      check_run_steps<T>(values, 50, 16, false, weighted);
+      check_run_steps<T>(values, 48, 16, false, weighted);
+      check_run_steps<T>(values, 7, 1, false, weighted);
+      check_run_steps<T>(values, 5, 100, false, weighted);
+      check_run_steps<T>(value, 50, 16, false, weighted);
+    }
   }
 }
 
@@ -681,45 +722,43 @@ TEST_CASE_TEMPLATE("a network moves, and its parameters stay the caller's", T, f
 
 TEST_CASE_TEMPLATE("a loss that is not finite is given back and nothing is updated", T, float, double) {
   const T huge = std::numeric_limits<T>::max() / 4, nan = std::numeric_limits<T>::quiet_NaN();
-  const Plan plan = plan_of(6, {{35, "relu"}, {4}}, "mse");
-  for (const T bad : {huge, nan, std::numeric_limits<T>::infinity()}) {
-    Problem<T> problem(plan, 20, false, false, 13);
-    problem.x(13, 2) = bad;
-    Matrix<T> before(1, plan.parameter_count);
-    before.copy(problem.parameters);
-    const auto unchanged = [&] {
-      return std::memcmp(before.data(), problem.parameters.data(),
-                         static_cast<std::size_t>(plan.parameter_count) * sizeof(T)) == 0;
-    };
-    Network<T> network(plan, problem.parameters.data());
-    CHECK_FALSE(std::isfinite(network.step(problem.batch(), 0.1, 0)));
-    CHECK(unchanged());
+  for (const std::string optimizer : {"sgd", "adam"}) {
+    const Plan plan = with_optimizer(plan_of(6, {{35, "relu"}, {4}}, "mse"), optimizer);
+    for (const T bad : {huge, nan, std::numeric_limits<T>::infinity()}) {
+      CAPTURE(optimizer);
+      CAPTURE(bad);
+      Problem<T> problem(plan, 20, false, false, 13), by_hand(plan, 20, false, false, 13);
+      problem.x(13, 2) = bad;
+      const auto alike = [&] {
+        return problem.parameters.same_bits_as(by_hand.parameters) && problem.state.same_bits_as(by_hand.state);
+      };
+      Network<T> network(plan, problem.parameters.data(), problem.state.data());
+      CHECK_FALSE(std::isfinite(network.step(problem.batch(), 0.1, 0)));
+      CHECK(alike());
 
-    // row 13 is met in the third of five steps
-    std::vector<Index> order;
-    for (Index i = 0; i < 20; ++i) order.push_back(i);
-    const std::vector<double> rates(5, 0.0625);
-    std::vector<double> losses(5, -1);
-    Steps steps;
-    steps.order = order.data();
-    steps.rows = 20;
-    steps.count = 5;
-    steps.batch_size = 4;
-    steps.learning_rates = rates.data();
-    steps.losses = losses.data();
-    steps.order = order.data();
-    CHECK(network.run_steps(problem.batch(), steps) == 4);
-    CHECK_FALSE(std::isfinite(losses[3]));
-    CHECK(losses[4] == -1);
+      // row 13 is met in the fourth of five steps
+      std::vector<Index> order;
+      for (Index i = 0; i < 20; ++i) order.push_back(i);
+      const std::vector<double> rates(5, 0.0625);
+      std::vector<double> losses(5, -1);
+      Steps steps;
+      steps.order = order.data();
+      steps.rows = 20;
+      steps.count = 5;
+      steps.batch_size = 4;
+      steps.learning_rates = rates.data();
+      steps.losses = losses.data();
+      CHECK(network.run_steps(problem.batch(), steps) == 4);
+      CHECK_FALSE(std::isfinite(losses[3]));
+      CHECK(losses[4] == -1);
 
-    Problem<T> by_hand(plan, 20, false, false, 13);
-    Network<T> stepped(plan, by_hand.parameters.data());
-    for (Size i = 0; i < 3; ++i) {
-      const Gathered<T> some(by_hand, order.data() + 4 * i, 4);
-      CHECK(stepped.step(some.batch, 0.0625, i) == losses[static_cast<std::size_t>(i)]);
+      Network<T> stepped(plan, by_hand.parameters.data(), by_hand.state.data());
+      for (Size i = 0; i < 3; ++i) {
+        const Gathered<T> some(by_hand, order.data() + 4 * i, 4);
+        CHECK(stepped.step(some.batch, 0.0625, i) == losses[static_cast<std::size_t>(i)]);
+      }
+      CHECK(alike());
     }
-    before.copy(by_hand.parameters);
-    CHECK(unchanged());
   }
 }
 
@@ -836,6 +875,13 @@ TEST_CASE("a plan that makes no sense is refused") {
   for (const auto& [what, spoil] : faults) check_refused(what, plan, spoil);
 }
 
+TEST_CASE("an optimiser that keeps a state is refused without one") {
+  const Plan plan = with_optimizer(plan_of(3, {{5, "tanh"}}, "mse"), "adam");
+  std::vector<double> parameters(static_cast<std::size_t>(plan.parameter_count)), state(2 * parameters.size());
+  CHECK_NOTHROW(Network<double>(plan, parameters.data(), state.data()));
+  CHECK_THROWS_AS(Network<double>(plan, parameters.data()), std::invalid_argument);
+}
+
 TEST_CASE("what a plan has not cannot be asked of its network") {
   Plan plan = plan_of(3, {{5, "tanh"}}, "mse");
   Problem<double> problem(plan, 2, false, false, 16);
@@ -870,7 +916,7 @@ void check_allocations(const Plan& plan, Size rows, Size batch_size, bool labell
   steps.losses = losses.data();
   Matrix<T> out(rows, problem.out), gradients(1, plan.parameter_count);
   const long before_all = allocations;
-  Network<T> network(plan, problem.parameters.data());
+  Network<T> network(plan, problem.parameters.data(), problem.state.data());
   const auto everything = [&] {
     network.run_steps(problem.batch(), steps);
     network.step(problem.batch(batch_size), 0.01, 0);
@@ -892,9 +938,13 @@ void check_allocations(const Plan& plan, Size rows, Size batch_size, bool labell
 }
 
 TEST_CASE_TEMPLATE("after its first call run_steps allocates nothing", T, float, double) {
-  check_allocations<T>(plan_of(13, {{37, "tanh"}, {40, "softmax"}, {5, "softmax"}}, "cross_entropy", true), 50, 16,
-                       true);
-  check_allocations<T>(plan_of(100, {{150, "relu"}, {3, "sigmoid"}}, "binary_cross_entropy"), 200, 90, false);
+  for (const std::string optimizer : {"sgd", "adam"}) {
+    CAPTURE(optimizer);
+    const Plan small = plan_of(13, {{37, "tanh"}, {40, "softmax"}, {5, "softmax"}}, "cross_entropy", true);
+    check_allocations<T>(with_optimizer(small, optimizer), 50, 16, true);
+    const Plan large = plan_of(100, {{150, "relu"}, {3, "sigmoid"}}, "binary_cross_entropy");
+    check_allocations<T>(with_optimizer(large, optimizer), 200, 90, false);
+  }
 }
 
 #if defined(__x86_64__)

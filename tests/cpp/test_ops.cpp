@@ -2,6 +2,7 @@
 
 #include "densegrad/ops.hpp"
 
+#include <map>
 #include <stdexcept>
 #include <string>
 
@@ -77,13 +78,6 @@ TEST_CASE_TEMPLATE("dense_backward is exact on whole numbers at every size", T, 
   }
 }
 
-template <class T>
-Row row_of(const Matrix<T>& matrix, Size i) {
-  Row row;
-  for (Size j = 0; j < matrix.columns(); ++j) row.push_back(matrix(i, j));
-  return row;
-}
-
 TEST_CASE_TEMPLATE("an activation is found by its name, and may work in place", T, float, double) {
   Random random(3);
   for (const auto& [name, formula] : activation_formulas()) {
@@ -147,15 +141,41 @@ TEST_CASE_TEMPLATE("an unknown name is refused", T, float, double) {
   CHECK_THROWS_AS(optimizer_update<T>("SGD", 1, &number, &number, nullptr, 0, 0.1), std::invalid_argument);
 }
 
-TEST_CASE_TEMPLATE("optimizer_update makes one update in place", T, float, double) {
-  Matrix<T> w(1, 67), dw(1, 67);
-  for (Size i = 0; i < 67; ++i) {
-    w[i] = static_cast<T>(i);
-    dw[i] = static_cast<T>(2 * i - 5);
+TEST_CASE_TEMPLATE("optimizer_update makes one update in place, with the attributes it is given", T, float, double) {
+  const std::map<std::string, Attributes> given = {
+      {"sgd", {}}, {"adam", {{"beta1", 0.75}, {"beta2", 0.875}, {"eps", 0.0625}, {"weight_decay", 0.03125}}}};
+  Random random(5);
+  for (const auto& [name, formula] : optimizer_formulas()) {
+    CAPTURE(name);
+    const Size numbers = static_cast<Size>(formula.state);
+    Matrix<T> w(1, 67), dw(1, 67), state(numbers, 67);
+    for (Matrix<T>* matrix : {&w, &dw, &state}) matrix->fill([&] { return random.uniform(0, 1); });
+    Row want = row_of(w, 0);
+    std::vector<Row> states(67, Row(formula.state));
+    for (Size i = 0; i < 67; ++i) {
+      const std::size_t place = static_cast<std::size_t>(i);
+      for (Size k = 0; k < numbers; ++k) states[place][static_cast<std::size_t>(k)] = state(k, i);
+    }
+    for (const Index updates : {0, 1, 9}) {
+      optimizer_update<T>(name, 67, w.data(), dw.data(), numbers > 0 ? state.data() : nullptr, updates, 0.25,
+                          given.at(name));
+      for (Size i = 0; i < 67; ++i) {
+        const std::size_t place = static_cast<std::size_t>(i);
+        formula.update(want[place], dw[i], states[place], static_cast<Real>(updates), 0.25, given.at(name));
+      }
+    }
+    Worst worst;
+    for (Size i = 0; i < 67; ++i) {
+      const std::size_t place = static_cast<std::size_t>(i);
+      worst.see(w[i], want[place], 50 * kEpsilon<T>);
+      for (Size k = 0; k < numbers; ++k) {
+        worst.see(state(k, i), states[place][static_cast<std::size_t>(k)], 50 * kEpsilon<T>);
+      }
+    }
+    CHECK_WORST(worst);
+    CHECK(w.rest_untouched());
+    CHECK(state.rest_untouched());
   }
-  optimizer_update<T>("sgd", 67, w.data(), dw.data(), nullptr, 0, 0.5);
-  for (Size i = 0; i < 67; ++i) CHECK(w[i] == T(2.5));
-  CHECK(w.rest_untouched());
 }
 
 }  // namespace

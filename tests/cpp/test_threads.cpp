@@ -44,7 +44,7 @@ Plan large_plan() {
   plan.output = plan.prediction = 3;
   plan.parameter_count = offset + (kHidden + 1) * kOut;
   plan.loss.primitive = "cross_entropy";
-  plan.optimizer.primitive = "sgd";
+  plan.optimizer.primitive = "adam";
   return plan;
 }
 
@@ -63,12 +63,13 @@ std::vector<T> trained(Size batch = kBatch) {
   for (std::size_t i = 0; i < x.size(); i += 7) x[i] = std::numeric_limits<T>::denorm_min() * 1000;
   std::vector<Index> labels;
   for (Size i = 0; i < batch; ++i) labels.push_back(random.whole(0, kOut - 1));
-  Network<T> network(plan, parameters.data());
+  std::vector<T> state(2 * parameters.size());
+  Network<T> network(plan, parameters.data(), state.data());
   const Batch<T> data{batch, x.data(), {nullptr, labels.data()}, nullptr};
   for (int i = 0; i < 3; ++i) results.push_back(static_cast<T>(network.step(data, 0.1, i)));
   network.loss_and_gradients(data, gradients.data(), dx.data());
   network.predict(batch, x.data(), out.data());
-  for (const std::vector<T>* some : {&parameters, &gradients, &dx, &out}) {
+  for (const std::vector<T>* some : {&parameters, &state, &gradients, &dx, &out}) {
     results.insert(results.end(), some->begin(), some->end());
   }
   return results;

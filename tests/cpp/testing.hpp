@@ -14,15 +14,21 @@
 #include <type_traits>
 #include <vector>
 
+#include "densegrad/types.hpp"
+
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #endif
 
 namespace densegrad {
 
+/// What results are measured in.
+using Real = long double;
+using Row = std::vector<Real>;
+
 /// Lengths around each power of two that a vector, a tile or a panel may have, and some primes.
-inline const std::vector<std::ptrdiff_t> kLengths = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  11, 13, 15,
-                                                     16, 17, 23, 31, 32, 33, 47, 63, 64, 65, 97, 127};
+inline const std::vector<Size> kLengths = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  11, 13, 15,
+                                           16, 17, 23, 31, 32, 33, 47, 63, 64, 65, 97, 127};
 
 /// A NaN that carries a mark, so that it can be told from every other NaN.
 template <class T>
@@ -51,54 +57,62 @@ bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
 template <class T>
 class Matrix {
  public:
-  Matrix(std::ptrdiff_t rows, std::ptrdiff_t columns, std::ptrdiff_t stride)
+  Matrix(Size rows, Size columns, Size stride)
       : rows_(rows), columns_(columns), stride_(stride), mark_(marked_nan<T>(next_mark())) {
-    const std::ptrdiff_t body = rows > 0 ? (rows - 1) * stride + columns : 0;
+    const Size body = rows > 0 ? (rows - 1) * stride + columns : 0;
     memory_.assign(static_cast<std::size_t>(2 * kZone + kLine + body), mark_);
     const std::uintptr_t address = reinterpret_cast<std::uintptr_t>(memory_.data());
     const std::uintptr_t past = address % 64 / sizeof(T);
-    begin_ = kZone + static_cast<std::ptrdiff_t>(past == 0 ? 0 : kLine - static_cast<std::ptrdiff_t>(past)) + 1;
+    begin_ = kZone + static_cast<Size>(past == 0 ? 0 : kLine - static_cast<Size>(past)) + 1;
     end_ = begin_ + body;
-    for (std::ptrdiff_t i = 0; i < rows; ++i) {
-      for (std::ptrdiff_t j = 0; j < columns; ++j) (*this)(i, j) = std::numeric_limits<T>::quiet_NaN();
+    for (Size i = 0; i < rows; ++i) {
+      for (Size j = 0; j < columns; ++j) (*this)(i, j) = std::numeric_limits<T>::quiet_NaN();
     }
     guard(true);
   }
-  Matrix(std::ptrdiff_t rows, std::ptrdiff_t columns) : Matrix(rows, columns, columns) {}
+  Matrix(Size rows, Size columns) : Matrix(rows, columns, columns) {}
   ~Matrix() { guard(false); }
   Matrix(const Matrix&) = delete;
   Matrix& operator=(const Matrix&) = delete;
 
   T* data() { return memory_.data() + begin_; }
   const T* data() const { return memory_.data() + begin_; }
-  T& operator()(std::ptrdiff_t i, std::ptrdiff_t j) { return data()[i * stride_ + j]; }
-  const T& operator()(std::ptrdiff_t i, std::ptrdiff_t j) const { return data()[i * stride_ + j]; }
-  T& operator[](std::ptrdiff_t i) { return data()[i]; }
-  const T& operator[](std::ptrdiff_t i) const { return data()[i]; }
-  std::ptrdiff_t rows() const { return rows_; }
-  std::ptrdiff_t columns() const { return columns_; }
-  std::ptrdiff_t stride() const { return stride_; }
+  T& operator()(Size i, Size j) { return data()[i * stride_ + j]; }
+  const T& operator()(Size i, Size j) const { return data()[i * stride_ + j]; }
+  T& operator[](Size i) { return data()[i]; }
+  const T& operator[](Size i) const { return data()[i]; }
+  Size rows() const { return rows_; }
+  Size columns() const { return columns_; }
+  Size stride() const { return stride_; }
 
   template <class Function>
   void fill(Function f) {
-    for (std::ptrdiff_t i = 0; i < rows_; ++i) {
-      for (std::ptrdiff_t j = 0; j < columns_; ++j) (*this)(i, j) = static_cast<T>(f());
+    for (Size i = 0; i < rows_; ++i) {
+      for (Size j = 0; j < columns_; ++j) (*this)(i, j) = static_cast<T>(f());
     }
   }
 
   void copy(const Matrix& other) {
-    for (std::ptrdiff_t i = 0; i < rows_; ++i) {
-      for (std::ptrdiff_t j = 0; j < columns_; ++j) (*this)(i, j) = other(i, j);
+    for (Size i = 0; i < rows_; ++i) {
+      for (Size j = 0; j < columns_; ++j) (*this)(i, j) = other(i, j);
     }
+  }
+
+  bool same_bits_as(const Matrix& other) const {
+    bool same = rows_ == other.rows_ && columns_ == other.columns_;
+    for (Size i = 0; same && i < rows_; ++i) {
+      for (Size j = 0; j < columns_; ++j) same &= same_bits((*this)(i, j), other(i, j));
+    }
+    return same;
   }
 
   /// Whether nothing was written but the matrix itself.
   bool rest_untouched() {
     guard(false);
     bool untouched = true;
-    const std::ptrdiff_t size = static_cast<std::ptrdiff_t>(memory_.size());
-    for (std::ptrdiff_t at = 0; at < size; ++at) {
-      const std::ptrdiff_t inside = at - begin_;
+    const Size size = static_cast<Size>(memory_.size());
+    for (Size at = 0; at < size; ++at) {
+      const Size inside = at - begin_;
       const bool ours = at >= begin_ && at < end_ && inside % (stride_ > 0 ? stride_ : 1) < columns_;
       if (!ours) untouched &= same_bits(memory_[static_cast<std::size_t>(at)], mark_);
     }
@@ -107,8 +121,8 @@ class Matrix {
   }
 
  private:
-  static constexpr std::ptrdiff_t kLine = 64 / static_cast<std::ptrdiff_t>(sizeof(T));
-  static constexpr std::ptrdiff_t kZone = 4 * kLine;
+  static constexpr Size kLine = 64 / static_cast<Size>(sizeof(T));
+  static constexpr Size kZone = 4 * kLine;
 
   static unsigned next_mark() {
     static unsigned mark = 0;
@@ -129,10 +143,17 @@ class Matrix {
 #endif
   }
 
-  std::ptrdiff_t rows_, columns_, stride_, begin_ = 0, end_ = 0;
+  Size rows_, columns_, stride_, begin_ = 0, end_ = 0;
   T mark_;
   std::vector<T> memory_;
 };
+
+template <class T>
+Row row_of(const Matrix<T>& matrix, Size i) {
+  Row row;
+  for (Size j = 0; j < matrix.columns(); ++j) row.push_back(matrix(i, j));
+  return row;
+}
 
 /// The same numbers on each run and each machine.
 class Random {
@@ -142,8 +163,8 @@ class Random {
   double uniform(double low, double high) {
     return low + (high - low) * static_cast<double>(engine_() >> 11) * 0x1p-53;
   }
-  std::ptrdiff_t whole(std::ptrdiff_t low, std::ptrdiff_t high) {
-    return low + static_cast<std::ptrdiff_t>(engine_() % static_cast<std::uint64_t>(high - low + 1));
+  Size whole(Size low, Size high) {
+    return low + static_cast<Size>(engine_() % static_cast<std::uint64_t>(high - low + 1));
   }
 
  private:
@@ -151,14 +172,14 @@ class Random {
 };
 
 template <class T>
-inline constexpr long double kEpsilon = std::numeric_limits<T>::epsilon();
+inline constexpr Real kEpsilon = std::numeric_limits<T>::epsilon();
 
 template <class T>
-inline constexpr long double kSmallest = std::numeric_limits<T>::min();
+inline constexpr Real kSmallest = std::numeric_limits<T>::min();
 
 /// The distance between neighbouring numbers of T around a value.
 template <class T>
-long double ulp(long double value) {
+Real ulp(Real value) {
   int exponent = 0;
   std::frexp(value, &exponent);
   const int least = std::numeric_limits<T>::min_exponent;
@@ -169,12 +190,12 @@ long double ulp(long double value) {
 class Worst {
  public:
   template <class T>
-  void see(T got, long double want, long double bound, long double at = 0) {
+  void see(T got, Real want, Real bound, Real at = 0) {
     double ratio = 0;
     if (std::isnan(want)) {
       ratio = std::isnan(got) ? 0 : kHopeless;
-    } else if (!(static_cast<long double>(got) == want)) {
-      const long double error = std::fabs(static_cast<long double>(got) - want);
+    } else if (!(static_cast<Real>(got) == want)) {
+      const Real error = std::fabs(static_cast<Real>(got) - want);
       ratio = error <= bound || error / bound < kHopeless ? static_cast<double>(error / bound) : kHopeless;
     }
     if (ratio > ratio_) {
@@ -195,7 +216,7 @@ class Worst {
  private:
   static constexpr double kHopeless = 1e300;
   double ratio_ = 0;
-  long double got_ = 0, want_ = 0, at_ = 0;
+  Real got_ = 0, want_ = 0, at_ = 0;
 };
 
 #define CHECK_WORST(worst) CHECK_MESSAGE((worst).within_bound(), (worst))

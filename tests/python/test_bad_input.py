@@ -427,6 +427,20 @@ dg.SGD([0.1])
     TypeError: SGD: expected lr as a number, got list [0.1]
 setattr(dg.SGD(0.1), "lr", -1)
     ValueError: SGD: expected a finite lr > 0, got -1
+dg.Adam(0)
+    ValueError: Adam: expected a finite lr > 0, got 0
+dg.Adam(betas=0.9)
+    TypeError: Adam: expected betas as two numbers (beta1, beta2), got 0.9
+dg.Adam(betas=(0.9, 1.0))
+    ValueError: Adam: expected a finite beta2 >= 0 and <= ..., got 1
+dg.Adam(betas=(-0.1, 0.9))
+    ValueError: Adam: expected a finite beta1 >= 0 and <= ..., got -0.1
+dg.Adam(betas=("a", 0.9))
+    TypeError: Adam: expected beta1 as a number, got str 'a'
+dg.Adam(eps=-1)
+    ValueError: Adam: expected a finite eps >..., got -1
+dg.Adam(weight_decay=NAN)
+    ValueError: Adam: expected a finite weight_decay >= 0, got nan
 
 model.fit(X, LABELS, loss="msee", optimizer=dg.SGD(0.1))
     ValueError: Trainer: unknown loss 'msee'; did you mean 'mse'?
@@ -548,6 +562,14 @@ dg.ops.sgd_update(np.ones(2), np.ones(2), NAN)
     ValueError: optimizer_update: expected a finite lr >= 0, got nan
 dg.ops.optimizer_update("sdg", np.ones(2), np.ones(2), None, 0, 0.1)
     ValueError: optimizer_update: unknown optimizer 'sdg'; did you mean 'sgd'?
+dg.ops.optimizer_update("adam", np.ones(2), np.ones(2), None, 0, 0.1)
+    TypeError: optimizer_update: adam expects a state of shape (2, 2), got None
+dg.ops.optimizer_update("adam", np.ones(2), np.ones(2), np.ones((2, 3)), 0, 0.1)
+    ValueError: optimizer_update: expected state of shape (2, 2), got (2, 3)
+dg.ops.optimizer_update("adam", np.ones(2), np.ones(2), np.ones((2, 2), "f4"), 0, 0.1)
+    TypeError: optimizer_update: expected state ...float64...
+dg.ops.optimizer_update("adam", np.ones(2), np.ones(2), np.zeros((2, 2)), 0, 0.1, beta3=0.5)
+    TypeError: optimizer_update: adam has no attribute 'beta3'; it takes beta1, beta2, eps, weight_decay
 dg.ops.optimizer_update("sgd", np.ones(2), np.ones(2), None, -1, 0.1)
     ValueError: optimizer_update: expected step >= 0, got -1
 """

@@ -186,9 +186,8 @@ def test_repr_is_the_call_that_makes_the_model(text):
 def test_repr_of_layer_and_optimizer_is_the_call_that_makes_them():
     layer = dg.Dense(8, "sigmoid", init="he_uniform")
     assert eval(repr(layer), vars(dg)).config() == layer.config()
-    optimizer = eval(repr(dg.SGD(0.25)), vars(dg))
-    assert type(optimizer) is dg.SGD
-    assert optimizer.lr == 0.25
+    for text in ("SGD(0.25)", "Adam(0.001)", "Adam(0.01, betas=(0.8, 0.95), eps=1e-06, weight_decay=0.1)"):
+        assert repr(eval(text, vars(dg))) == text
 
 
 def test_frozen_parts_show_in_repr():

@@ -520,6 +520,53 @@ def test_sgd_update_is_exact_on_small_integers_for_any_length(backend, dtype, rn
         np.testing.assert_array_equal(dw, slope)
 
 
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_adam_update_is_the_formula_of_its_paper(backend, dtype, rng, weight_decay):
+    """Kingma & Ba (2015), algorithm 1, with an L2 penalty added to the gradient."""
+    w = rng.normal(size=(67,)).astype(dtype)
+    state = np.zeros((2, 67), dtype)
+    exact, m, v = w.astype("longdouble"), np.zeros(67, "longdouble"), np.zeros(67, "longdouble")
+    rate, beta1, beta2, eps = 0.01, 0.8, 0.95, 1e-6
+    for step in range(12):
+        dw = rng.normal(0, 10.0 ** rng.integers(-3, 3), 67).astype(dtype)
+        dg.ops.optimizer_update(
+            "adam", w, dw, state, step, rate, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay
+        )
+        g = dw + weight_decay * exact
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g * g
+        m_hat, v_hat = m / (1 - beta1 ** (step + 1)), v / (1 - beta2 ** (step + 1))
+        exact = exact - rate * m_hat / (np.sqrt(v_hat) + eps)
+    precision = 100 * np.finfo(dtype).eps
+    np.testing.assert_allclose(w, exact, rtol=0, atol=precision)
+    np.testing.assert_allclose(state[0], m, rtol=0, atol=precision * np.abs(m).max())
+    np.testing.assert_allclose(state[1], v, rtol=precision)
+
+
+def test_the_first_step_of_adam_is_one_learning_rate_long(backend, dtype, rng):
+    w = rng.normal(size=33).astype(dtype)
+    dw = (rng.choice([-1, 1], 33) * 10.0 ** rng.integers(-4, 5, 33)).astype(dtype)
+    before = w.copy()
+    dg.ops.optimizer_update("adam", w, dw, np.zeros((2, 33), dtype), 0, 0.01)
+    np.testing.assert_allclose(w - before, -0.01 * np.sign(dw), rtol=2e-4)  # eps = 1e-8 beside 1e-4
+
+
+@pytest.mark.parametrize("name", names("optimizer"))
+def test_an_update_takes_any_length_and_only_its_own_arrays(backend, dtype, rng, name):
+    rows = PRIMITIVES[name].state
+    for size in (0, 1, 7, 8, 15, 16, 17, 33, 1000):
+        w, dw = rng.normal(size=(2, size)).astype(dtype)
+        state = rng.uniform(0.1, 1, (rows, size)).astype(dtype) if rows else None
+        one_by_one, states = w.copy(), None if state is None else state.copy()
+        slope = dw.copy()
+        dg.ops.optimizer_update(name, w, dw, state, 3, 0.1)
+        np.testing.assert_array_equal(dw, slope)
+        for i in range(min(size, 40)):
+            own = None if states is None else np.ascontiguousarray(states[:, i : i + 1])
+            dg.ops.optimizer_update(name, one_by_one[i : i + 1], dw[i : i + 1], own, 3, 0.1)
+            np.testing.assert_allclose(w[i], one_by_one[i], rtol=4 * np.finfo(dtype).eps, atol=np.finfo(dtype).eps)
+
+
 def test_optimizer_update_by_name_is_the_named_update(backend, dtype, rng):
     w, dw = rng.normal(size=(2, 65)).astype(dtype)
     other = w.copy()

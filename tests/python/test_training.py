@@ -10,6 +10,7 @@ from scipy import special
 from sklearn.datasets import load_digits
 
 import densegrad as dg
+from densegrad._primitives import names
 
 
 def classifier(dtype="float64", seed=0):
@@ -26,8 +27,26 @@ def rows(rng, count=23):
 def snapshot(model, optimizer=None):
     """Everything a refused call must leave alone."""
     numbers = None if model.input_size is None else model.parameters.tobytes()
+    state = None if optimizer is None or optimizer.state is None else optimizer.state.tobytes().strip(b"\0")
     steps = None if optimizer is None else optimizer.steps
-    return numbers, model.input_size, model.loss, str(model.generator.bit_generator.state), steps
+    return numbers, model.input_size, model.loss, str(model.generator.bit_generator.state), steps, state or None
+
+
+OPTIMIZERS = {
+    "sgd": lambda: dg.SGD(0.3),
+    "adam": lambda: dg.Adam(0.03),
+    "adam, every argument": lambda: dg.Adam(0.03, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.1),
+}
+
+
+@pytest.fixture(params=OPTIMIZERS)
+def make(request):
+    """Makes an optimiser, of each kind in turn."""
+    return OPTIMIZERS[request.param]
+
+
+def test_every_optimizer_trains_here():
+    assert {make().primitive for make in OPTIMIZERS.values()} == set(names("optimizer"))
 
 
 def by_hand(model, x, labels, weights, *, lr, epochs, batch_size):
@@ -118,12 +137,12 @@ def test_shuffling_changes_the_order_and_each_epoch_draws_a_new_one(backend, rng
     assert (results[0] != results[1]).any()
 
 
-def test_one_seed_gives_the_same_bits(backend, dtype, rng):
+def test_one_seed_gives_the_same_bits(backend, dtype, rng, make):
     x, y = rows(rng, 100)
     runs = []
     for _ in range(2):
         model = classifier(dtype, seed=3)
-        history = model.fit(x, y, loss="cross_entropy", optimizer=dg.SGD(0.2), epochs=3, batch_size=7)
+        history = model.fit(x, y, loss="cross_entropy", optimizer=make(), epochs=3, batch_size=7)
         runs.append((model.parameters.tobytes(), history["loss"]))
     assert runs[0] == runs[1]
 
@@ -203,12 +222,12 @@ def test_a_batch_whose_weights_are_all_zero_changes_nothing(backend, rng):
 
 
 @pytest.mark.parametrize("loss", ["mse", "half_squared_error", "binary_cross_entropy_with_logits", "cross_entropy"])
-def test_a_step_is_a_fit_of_one_batch(backend, dtype, rng, loss):
+def test_a_step_is_a_fit_of_one_batch(backend, dtype, rng, make, loss):
     x, y = rows(rng)
     y = y if loss == "cross_entropy" else rng.uniform(0, 1, (23, 3))
     weights = rng.uniform(0.5, 2, 23)
     stepped, fitted = classifier(dtype), classifier(dtype)
-    trainer, optimizer = dg.Trainer(stepped, loss, dg.SGD(0.3)), dg.SGD(0.3)
+    trainer, optimizer = dg.Trainer(stepped, loss, make()), make()
     for sample_weight in (None, weights):
         value = trainer.step(x, y, sample_weight)
         history = fitted.fit(
@@ -255,32 +274,46 @@ def test_a_learning_rate_set_between_steps_holds_from_the_next_step(backend, rng
     np.testing.assert_array_equal(model.parameters, other.parameters)
 
 
+def test_apply_gradients_is_the_update_of_a_step(backend, dtype, rng, make):
+    x, y = rng.normal(size=(9, 2)).astype(dtype), rng.normal(size=(9, 3)).astype(dtype)
+    stepped, apart = classifier(dtype), classifier(dtype)
+    step, update = dg.Trainer(stepped, "mse", make()), dg.Trainer(apart, "mse", make())
+    for _ in range(5):
+        step.step(x, y)
+        p = apart.forward(x)
+        apart.backward(2 * (p - y) / p.size)
+        update.apply_gradients()
+    tolerance = 1e-5 if dtype == "float32" else 1e-13
+    np.testing.assert_allclose(apart.parameters, stepped.parameters, rtol=0, atol=tolerance)
+    assert update.optimizer.steps == step.optimizer.steps == 5
+
+
 # ---- going on
 
 
-def test_calling_fit_again_goes_on(backend, dtype, rng):
+def test_calling_fit_again_goes_on(backend, dtype, rng, make):
     x, y = rows(rng)
     once, twice = classifier(dtype), classifier(dtype)
     options = {"loss": "cross_entropy", "batch_size": 4}
-    optimizer = dg.SGD(0.2)
-    whole = once.fit(x, y, optimizer=dg.SGD(0.2), epochs=4, **options)
+    optimizer = make()
+    whole = once.fit(x, y, optimizer=make(), epochs=4, **options)
     parts = [twice.fit(x, y, optimizer=optimizer, epochs=2, **options) for _ in range(2)]
     np.testing.assert_array_equal(twice.parameters, once.parameters)
     assert parts[0]["loss"] + parts[1]["loss"] == whole["loss"]
     assert optimizer.steps == 4 * 6
 
 
-def test_use_backend_in_the_middle_of_training_goes_on(dtype, rng):
+def test_use_backend_in_the_middle_of_training_goes_on(dtype, rng, make):
     x, y = rows(rng)
     switched, steady = classifier(dtype), classifier(dtype)
     backends = dg.available_backends() * 3
-    trainer = dg.Trainer(switched, "cross_entropy", dg.SGD(0.3))
+    trainer = dg.Trainer(switched, "cross_entropy", make())
     for name in backends:
         with dg.use_backend(name):
             trainer.step(x, y)
             trainer.fit(x, y, batch_size=4, shuffle=False)
     with dg.use_backend("numpy"):
-        other = dg.Trainer(steady, "cross_entropy", dg.SGD(0.3))
+        other = dg.Trainer(steady, "cross_entropy", make())
         for _ in backends:
             other.step(x, y)
             other.fit(x, y, batch_size=4, shuffle=False)
@@ -290,13 +323,13 @@ def test_use_backend_in_the_middle_of_training_goes_on(dtype, rng):
     assert trainer.optimizer.steps == other.optimizer.steps == len(backends) * 7
 
 
-def test_an_optimizer_of_another_models_size_is_refused(backend, rng):
+def test_an_optimizer_of_another_models_size_is_refused(backend, rng, make):
     x, y = rows(rng)
-    optimizer = dg.SGD(0.1)
+    optimizer = make()
     classifier().fit(x, y, loss="cross_entropy", optimizer=optimizer)
     other = dg.Sequential([dg.Dense(3)], input_size=2)
     before = snapshot(other, optimizer)
-    with pytest.raises(ValueError, match=r"SGD: expected the model .*\(33 parameters\), got one of 9; make a new SGD"):
+    with pytest.raises(ValueError, match=r"expected the model .*\(33 parameters\), got one of 9; make a new "):
         other.fit(x, y, loss="cross_entropy", optimizer=optimizer)
     assert snapshot(other, optimizer) == before
 
@@ -307,15 +340,15 @@ def test_an_optimizer_of_another_models_size_is_refused(backend, rng):
 @pytest.mark.parametrize(
     "frozen", [["layers.0.w"], ["layers.0.b", "layers.1.w"], ["layers.0.w", "layers.0.b"]], ids=str
 )
-def test_frozen_parameters_keep_their_bits_and_the_others_train_the_same(backend, dtype, rng, frozen):
-    x, y = rows(rng)
+def test_frozen_parameters_keep_their_bits_and_the_others_train_the_same(backend, dtype, make, frozen):
+    x, y = rows(np.random.default_rng(1))
     model, free = classifier(dtype), classifier(dtype)
     for name in frozen:
         _, index, array = name.split(".")
         setattr(model.layers[int(index)], f"trainable_{array}", False)
-    dg.Trainer(model, "cross_entropy", dg.SGD(0.3)).step(x, y)
+    dg.Trainer(model, "cross_entropy", make()).step(x, y)
     start = classifier(dtype)
-    dg.Trainer(free, "cross_entropy", dg.SGD(0.3)).step(x, y)
+    dg.Trainer(free, "cross_entropy", make()).step(x, y)
     for index, (got, moved, old) in enumerate(zip(model.layers, free.layers, start.layers, strict=True)):
         for array in ("w", "b"):
             expected = old if f"layers.{index}.{array}" in frozen else moved
@@ -324,10 +357,10 @@ def test_frozen_parameters_keep_their_bits_and_the_others_train_the_same(backend
             )
 
 
-def test_freezing_between_steps_holds_at_once_and_can_be_undone(backend, dtype, rng):
+def test_freezing_between_steps_holds_at_once_and_can_be_undone(backend, dtype, rng, make):
     x, y = rows(rng)
     model = classifier(dtype)
-    trainer = dg.Trainer(model, "cross_entropy", dg.SGD(0.3))
+    trainer = dg.Trainer(model, "cross_entropy", make())
     trainer.step(x, y)
     layer = model.layers[0]
     layer.trainable = False
@@ -509,6 +542,18 @@ def test_a_batch_whose_loss_is_not_finite_ends_the_run_before_its_update(backend
     assert optimizer.steps == 3
 
 
+def test_a_batch_whose_loss_is_not_finite_leaves_an_optimizers_state(backend, dtype, rng, make):
+    x, y = rng.normal(size=(8, 2)), rng.normal(size=(8, 3))
+    model, optimizer = classifier(dtype), make()
+    trainer = dg.Trainer(model, "mse", optimizer)
+    trainer.step(x, y)
+    before = snapshot(model, optimizer)
+    y[3] = np.sqrt(np.finfo(dtype).max) * 2
+    with pytest.raises(dg.DivergenceError):
+        trainer.step(x, y)
+    assert snapshot(model, optimizer) == before
+
+
 @pytest.mark.parametrize("lr", [1e10, 1e30])
 def test_a_diverging_step_makes_no_update(backend, dtype, rng, lr):
     x, y = rng.normal(size=(20, 2)), rng.normal(size=(20, 3))
@@ -546,10 +591,10 @@ def test_a_divergence_error_survives_pickling():
     assert "epoch 3, step 4" in str(error)
 
 
-def test_training_goes_on_after_a_refused_call(backend, dtype, rng):
+def test_training_goes_on_after_a_refused_call(backend, dtype, rng, make):
     x, y = rows(rng)
     model, other = classifier(dtype), classifier(dtype)
-    trainer, undisturbed = (dg.Trainer(m, "cross_entropy", dg.SGD(0.3)) for m in (model, other))
+    trainer, undisturbed = (dg.Trainer(m, "cross_entropy", make()) for m in (model, other))
     spoilt = x.copy()
     spoilt[11, 1] = np.nan
     for _ in range(3):
@@ -564,6 +609,17 @@ def test_training_goes_on_after_a_refused_call(backend, dtype, rng):
         undisturbed.step(x, y)
         undisturbed.fit(x, y)
     np.testing.assert_array_equal(model.parameters, other.parameters)
+
+
+@pytest.mark.parametrize("door", ["fit", "step"])
+def test_a_refused_first_batch_does_not_bind_the_optimizer(backend, rng, make, door):
+    x, y = rows(rng)
+    optimizer = make()
+    with pytest.raises(ValueError, match="labels"):
+        getattr(dg.Trainer(classifier(), "cross_entropy", optimizer), door)(x, y[:5])
+    other = dg.Sequential([dg.Dense(3)], input_size=2)
+    other.fit(x, y, loss="cross_entropy", optimizer=optimizer)
+    assert optimizer.steps == 1
 
 
 @pytest.mark.parametrize("door", ["fit", "step"])
@@ -608,6 +664,15 @@ def test_fit_learns_handwritten_digits(backend, dtype):
     assert history["loss"][-1] < history["loss"][0] / 10
     assert history["val_accuracy"][-1] >= 0.97
     assert (model.predict(x_test).argmax(axis=1) == y_test).mean() == pytest.approx(history["val_accuracy"][-1])
+
+
+@pytest.mark.parametrize("name", names("optimizer"))
+def test_every_optimizer_learns_digits(backend, name):
+    x, y, x_test, y_test = held_out_digits()
+    model = dg.Sequential([dg.Dense(32, activation="relu"), dg.Dense(10)], input_size=64, seed=0)
+    optimizer = {"sgd": dg.SGD(0.1), "adam": dg.Adam(0.003)}[name]
+    model.fit(x, y, loss="cross_entropy", optimizer=optimizer, epochs=15, batch_size=16)
+    assert (model.predict(x_test).argmax(axis=1) == y_test).mean() >= 0.95
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,8 @@ def adam(
     dtype = parameters.dtype.type
     m, v = state
     g = gradients + dtype(weight_decay) * parameters
-    m += dtype(1 - beta1) * (g - m)
-    v += dtype(1 - beta2) * (g * g - v)
+    m[...] = dtype(beta1) * m + dtype(1 - beta1) * g
+    v[...] = dtype(beta2) * v + dtype(1 - beta2) * (g * g)
     t = step + 1
     denominator = np.sqrt(v) / dtype((1 - beta2**t) ** 0.5) + dtype(eps)
     parameters -= dtype(lr / (1 - beta1**t)) * (m / denominator)

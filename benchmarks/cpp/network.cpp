@@ -328,7 +328,7 @@ void add_networks_of() {
 
 }  // namespace
 
-void add_networks() {
+void add_network() {
   add_networks_of<float>();
   add_networks_of<double>();
 }

@@ -8,10 +8,16 @@ namespace {
 
 constexpr Shape kMatrices[] = {{33, 7}, {64, 50}, {64, 784}, {512, 512}, {2048, 2048}};
 
-// Where element (i, j) of a matrix of `rows` rows lies in panels.
+// From one panel to the next, as the ops lay them.
 template <class T>
-Size in_panels(Size rows, Size i, Size j) {
-  return j / kPanel<T> * rows * kPanel<T> + i * kPanel<T> + j % kPanel<T>;
+Size panel_size(Shape shape) {
+  return panel_rows(shape.rows) * kPanel<T>;
+}
+
+// Where element (i, j) lies in panels.
+template <class T>
+Size in_panels(Shape shape, Size i, Size j) {
+  return j / kPanel<T> * panel_size<T>(shape) + i * kPanel<T> + j % kPanel<T>;
 }
 
 template <class T>
@@ -46,13 +52,13 @@ void pack_rows(benchmark::State& state, const InstructionSet& set, Shape shape, 
   const Index* const rows_or_null = order == Order::own ? nullptr : rows.data();
   const auto call = [&] {
     kernels<T>(set).pack_rows(shape.rows, shape.columns, source.data(), shape.columns, rows_or_null, panels.data(),
-                              shape.rows * kPanel<T>);
+                              panel_size<T>(shape));
   };
   run(state, place_of<T>(set), copy_of<T>(shape), call, [&] {
     panels.fill(kUnwritten<T>);
     call();
     return compare(
-        shape, [&](Size i, Size j) { return panels[in_panels<T>(shape.rows, i, j)]; },
+        shape, [&](Size i, Size j) { return panels[in_panels<T>(shape, i, j)]; },
         [&](Size i, Size j) { return source[rows[i] * shape.columns + j]; });
   });
 }
@@ -62,7 +68,7 @@ void unpack_rows(benchmark::State& state, const InstructionSet& set, Shape shape
   const Array<T> panels = Random().uniform<T>(panels_size<T>(shape.rows, shape.columns), -1, 1);
   Array<T> target(shape.size());
   const auto call = [&] {
-    kernels<T>(set).unpack_rows(shape.rows, shape.columns, panels.data(), shape.rows * kPanel<T>, target.data(),
+    kernels<T>(set).unpack_rows(shape.rows, shape.columns, panels.data(), panel_size<T>(shape), target.data(),
                                 shape.columns);
   };
   run(state, place_of<T>(set), copy_of<T>(shape), call, [&] {
@@ -70,7 +76,7 @@ void unpack_rows(benchmark::State& state, const InstructionSet& set, Shape shape
     call();
     return compare(
         shape, [&](Size i, Size j) { return target[i * shape.columns + j]; },
-        [&](Size i, Size j) { return panels[in_panels<T>(shape.rows, i, j)]; });
+        [&](Size i, Size j) { return panels[in_panels<T>(shape, i, j)]; });
   });
 }
 
@@ -132,7 +138,7 @@ void all_finite(benchmark::State& state, const InstructionSet& set, Shape shape)
 
 }  // namespace
 
-void add_layouts() {
+void add_layout() {
   for_each_table([](const InstructionSet& set, auto number) {
     using T = decltype(number);
     for (const Shape shape : kMatrices) {
