@@ -195,7 +195,7 @@ def sklearn(threads: int) -> tuple[dict[str, str], Callable[[Job], Timed]]:
 
 
 def torch(threads: int, compiled: bool = False) -> tuple[dict[str, str], Callable[[Job], Timed]]:
-    """``nn.Sequential`` and an optimiser of ``torch.optim``; forward pass and loss compiled if asked."""
+    """``nn.Sequential`` and ``torch.optim``, Adam fused."""
     import torch
     from torch import nn
 
@@ -230,7 +230,7 @@ def torch(threads: int, compiled: bool = False) -> tuple[dict[str, str], Callabl
 
 
 def torch_compile(threads: int) -> tuple[dict[str, str], Callable[[Job], Timed]]:
-    """PyTorch with forward pass and loss through ``torch.compile``."""
+    """The same with forward pass and loss through ``torch.compile``."""
     return torch(threads, compiled=True)
 
 
