@@ -245,9 +245,11 @@ inline void tile_of(ptrdiff_t rows, const Sweep<T>& s, ptrdiff_t first_row, ptrd
 template <Access kAccess, int kVectors, class T>
 void tiles_of(ptrdiff_t rows, const Sweep<T>& s, ptrdiff_t first_column) {
   const ptrdiff_t tiles = (rows + Vec<T>::kTileRows - 1) / Vec<T>::kTileRows;
+  const ptrdiff_t height = tiles > 1 ? rows / tiles : rows;
+  ptrdiff_t taller = rows - tiles * height;  // so many tiles are one row taller
   Sweep<T> rest = s;
-  for (ptrdiff_t t = 0, row = 0; t < tiles; ++t) {
-    const ptrdiff_t next = rows * (t + 1) / tiles;
+  for (ptrdiff_t row = 0; row < rows; --taller) {
+    const ptrdiff_t next = row + height + (taller > 0 ? 1 : 0);
     if (kAccess == Access::rows && rest.packed != nullptr) {  // the first tile leaves B behind, packed
       tile_of<kAccess, kAccess == Access::rows, kVectors>(next - row, rest, row, first_column);
       rest.b = s.packed;

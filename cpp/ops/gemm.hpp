@@ -19,8 +19,8 @@ struct Fused {
 template <class T>
 class PackScratch {
  public:
-  /// Room for `depth` rows a thread.
-  void reserve(Size depth);
+  /// Room for `depth` rows a worker.
+  void reserve(Size depth, int workers);
   T* of_worker(int worker);
   /// Room for `panels` panels of `depth` rows.
   T* reserve_all(Size depth, Size panels);

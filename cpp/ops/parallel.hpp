@@ -19,12 +19,15 @@ inline constexpr double kParallelWork = 1e6;
 /// inside a parallel region of the caller's.
 int usable_threads();
 
+/// Threads that run_tasks will use.
+inline int workers_for(Size count, double work) { return work < kParallelWork || count < 2 ? 1 : usable_threads(); }
+
 /// Calls task(i, worker) for i in [0, count), on several threads where `work` pays for them; worker counts from 0 and
-/// stays below usable_threads(). A task throws nothing.
+/// stays below workers_for(count, work). A task throws nothing.
 template <class Task>
 void run_tasks(Size count, [[maybe_unused]] double work, Task task) {
 #ifdef _OPENMP
-  const int threads = work < kParallelWork || count < 2 ? 1 : usable_threads();
+  const int threads = workers_for(count, work);
   if (threads > 1) {
     const KeepDenormals keep;
 #pragma omp parallel num_threads(threads)

@@ -28,7 +28,7 @@ def learning_curve(history: History, axes: Any = None) -> Any:
         right.set_ylabel("accuracy")
     axes.set_yscale("log")
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend(handles=lines, loc="center right")
+    axes.legend(handles=lines, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=len(lines), frameon=False)
     axes.grid(alpha=0.3)
     return axes
 

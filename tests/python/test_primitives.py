@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 
@@ -119,3 +121,18 @@ def test_every_backend_offers_the_names_of_the_seam(backend_name):
         assert hasattr(module, name), f"{backend_name} lacks {name}"
     methods = {name for name, value in inspect.getmembers(_numpy.Network, callable) if name[0] != "_"}
     assert methods <= set(dir(module.Network))
+
+
+def test_the_stub_the_core_and_the_specification_offer_the_same_names():
+    tree = ast.parse((Path(dg.__file__).parent / "_core.pyi").read_text(encoding="utf-8"))
+    stub = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    (network,) = (node for node in tree.body if isinstance(node, ast.ClassDef))
+    methods = {node.name for node in network.body if isinstance(node, ast.FunctionDef)}
+    specification = importlib.import_module("densegrad._numpy")
+    assert stub >= set(specification.__all__)
+    assert methods - {"__init__"} == {name for name in vars(specification.Network) if name[0] != "_"}
+    for name in dg.available_backends():
+        if name == "core":
+            core = importlib.import_module("densegrad._core")
+            assert stub == {n for n in dir(core) if n[0] != "_"}
+            assert methods - {"__init__"} == {n for n in dir(core.Network) if n[0] != "_"}
