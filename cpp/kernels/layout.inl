@@ -88,12 +88,23 @@ void column_sums(ptrdiff_t rows, ptrdiff_t columns, const T* source, ptrdiff_t s
 // whether no element is infinite or NaN: x - x is 0 for every other
 template <class T>
 bool all_finite(ptrdiff_t size, const T* source) noexcept {
-  Vec<T> sum = Vec<T>::set(0);
-  for_each_vector<T>(size, [&](ptrdiff_t j, ptrdiff_t n) {
-    const Vec<T> v = load_some(source + j, n);
-    sum = sum + (v - v);
+  constexpr ptrdiff_t lanes = Vec<T>::kLanes;
+  constexpr int chains = 4;  // one sum would wait for each addition
+  const Vec<T> zero = Vec<T>::set(0);
+  Vec<T> sum[chains] = {zero, zero, zero, zero};
+  ptrdiff_t j = 0;
+  for (; j + chains * lanes <= size; j += chains * lanes) {
+#pragma GCC unroll 4
+    for (int c = 0; c < chains; ++c) {
+      const Vec<T> v = Vec<T>::load(source + j + c * lanes);
+      sum[c] = sum[c] + (v - v);
+    }
+  }
+  for_each_vector<T>(size - j, [&](ptrdiff_t at, ptrdiff_t n) {
+    const Vec<T> v = load_some(source + j + at, n);
+    sum[0] = sum[0] + (v - v);
   });
-  return reduce_add(sum) == T(0);
+  return reduce_add((sum[0] + sum[1]) + (sum[2] + sum[3])) == T(0);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import safetensors
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from densegrad.model import BaseModel
 
 FORMAT = 1  # raised when a reader of the format before could misread a file
+MODELS: dict[str, Callable[..., BaseModel]] = {}  # the classes that a file may name; model.py fills it in
 _KEY = "densegrad"
 _DTYPES = {"float32": "F32", "float64": "F64"}  # as safetensors calls them
 
@@ -108,8 +110,6 @@ def _read(name: str, file: Any) -> BaseModel:
 
 def _described(name: str, text: str, shapes: dict[str, tuple[int, ...]]) -> BaseModel:
     """The model a description names, once the file has been seen to hold arrays of just its shapes."""
-    from densegrad.model import Sequential  # the floor above, which calls save
-
     try:
         description = json.loads(text)
         version = _check.count("format", "format", description["format"])
@@ -118,12 +118,12 @@ def _described(name: str, text: str, shapes: dict[str, tuple[int, ...]]) -> Base
                 f"it has format {version}, this densegrad {__version__} reads up to {FORMAT}; upgrade densegrad"
             )
         config = description["model"]
-        _check.choice("model", "model class", config["class"], ["Sequential"])
+        _check.choice("model", "model class", config["class"], MODELS)
         layers = []
         for entry in config["layers"]:
             arguments = {key: value for key, value in entry.items() if key != "class"}
             layers.append(LAYERS[_check.choice("model", "layer class", entry["class"], LAYERS)](**arguments))
-        model = Sequential(layers, dtype=config["dtype"], seed=config["seed"])
+        model = MODELS[config["class"]](layers, dtype=config["dtype"], seed=config["seed"])
         width = input_size = _check.count("model", "input_size", config["input_size"])
         expected = {}
         for index, layer in enumerate(layers):

@@ -358,3 +358,6 @@ class Sequential(BaseModel):
         shown += [f"dtype={self.dtype!r}"] if self.dtype != "float32" else []
         shown += [f"seed={self.seed}"] if self.seed is not None else []
         return f"Sequential({', '.join(shown)})"
+
+
+files.MODELS["Sequential"] = Sequential

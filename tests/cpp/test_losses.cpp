@@ -156,6 +156,27 @@ TEST_CASE_TEMPLATE("a loss and its gradient keep to the formula", T, float, doub
   }
 }
 
+TEST_CASE_TEMPLATE("the loss of one number is right to its last places, however small", T, float, double) {
+  for (const PrimitiveRow& row : losses()) {
+    if (takes(row, "classes")) continue;  // a class of one is always right
+    CAPTURE(std::string(row.name));
+    Worst worst;
+    for (const double t : {0.0, 0.25, 0.5, 1.0}) {
+      for (double z = -30; z <= 30; z += 0.0625) {
+        Random random(1);
+        Problem<T> problem(row, 1, 1, 0, 0, random);
+        problem.p[0] = static_cast<T>(row.name == std::string("binary_cross_entropy") ? 1 / (1 + std::exp(-z)) : z);
+        problem.t[0] = static_cast<T>(t);
+        Matrix<T> dp(1, 1);
+        const double value = loss(row, problem, problem.p, false, false, 1, dp);
+        const Real want = loss_formula(row.name).value(problem.p_row(0), problem.t_row(0, false));
+        worst.see(value, want, 8 * kEpsilon<T> * std::fabs(want), z);
+      }
+    }
+    CHECK_WORST(worst);
+  }
+}
+
 TEST_CASE("a gradient agrees with central differences of its own loss") {
   Random random(2);
   for (const PrimitiveRow& row : losses()) {
