@@ -327,8 +327,15 @@ TEST_CASE_TEMPLATE("softmax gives the limit at extreme numbers, and NaN for NaN"
     CHECK(softmax(-infinity, -infinity, T(-1e4)) == one_hot);
     CHECK(softmax(T(1e4), infinity, infinity) == halves);
     CHECK(softmax(-infinity, 3, 3) == halves);
-    for (const Real value : softmax(0, nan, 1)) CHECK(std::isnan(value));
     for (const Real value : softmax(0, infinity, nan)) CHECK(std::isnan(value));
+    for (const Real value : softmax(nan, nan, -infinity)) CHECK(std::isnan(value));
+  }
+  for (Size place = 0; place < 35; ++place) {
+    Matrix<T> z(1, 35), y(1, 35);
+    z.fill([] { return 0.25; });
+    z[place] = nan;
+    f.forward(z, y);
+    for (Size j = 0; j < 35; ++j) CHECK(std::isnan(y[j]));
   }
 }
 
