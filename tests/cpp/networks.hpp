@@ -1,0 +1,261 @@
+#pragma once
+
+// What the tests of Network share: plans, data, and the plan run by plain loops in long double.
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "densegrad/network.hpp"
+#include "formulas.hpp"
+#include "testing.hpp"
+
+namespace densegrad {
+
+struct Layer {
+  Size units;  // 0: no dense node, the activation alone
+  std::string activation = "";
+  bool bias = true;
+  bool w_trainable = true;
+  bool b_trainable = true;
+};
+
+// The plan of a stack of layers. `hidden`: the loss reads what goes into the last activation.
+inline Plan plan_of(Size in, const std::vector<Layer>& layers, const std::string& loss, bool hidden = false) {
+  Plan plan;
+  plan.widths = {in};
+  const auto append = [&](Node node, Size width) {
+    node.inputs = {static_cast<Size>(plan.widths.size()) - 1};
+    node.output = static_cast<Size>(plan.widths.size());
+    plan.widths.push_back(width);
+    plan.nodes.push_back(std::move(node));
+  };
+  for (const Layer& layer : layers) {
+    const Size width = plan.widths.back();
+    if (layer.units > 0) {
+      Node dense;
+      dense.primitive = "dense";
+      dense.slots.push_back({plan.parameter_count, width, layer.units, layer.w_trainable});
+      plan.parameter_count += width * layer.units;
+      if (layer.bias) {
+        dense.slots.push_back({plan.parameter_count, 1, layer.units, layer.b_trainable});
+        plan.parameter_count += layer.units;
+      }
+      append(dense, layer.units);
+    }
+    if (!layer.activation.empty()) {
+      Node activation;
+      activation.primitive = layer.activation;
+      append(activation, plan.widths.back());
+    }
+  }
+  plan.output = static_cast<Size>(plan.widths.size()) - 1;
+  plan.prediction = plan.output - (hidden ? 1 : 0);
+  plan.loss.primitive = loss;
+  plan.optimizer.primitive = "sgd";
+  return plan;
+}
+
+// The same plan with another optimiser; eps keeps an update from hanging on the last places of a gradient near 0.
+inline Plan with_optimizer(Plan plan, const std::string& optimizer) {
+  plan.optimizer.primitive = optimizer;
+  if (optimizer == "adam") {
+    plan.optimizer.attributes = {{"beta1", 0.75}, {"beta2", 0.875}, {"eps", 0.0625}, {"weight_decay", 0.03125}};
+  }
+  return plan;
+}
+
+inline std::string described(const Plan& plan) {
+  std::string text = std::to_string(plan.widths[static_cast<std::size_t>(plan.input)]);
+  for (const Node& node : plan.nodes) {
+    text += " " + node.primitive;
+    if (node.primitive == "dense") text += " " + std::to_string(plan.widths[static_cast<std::size_t>(node.output)]);
+  }
+  return text;
+}
+
+using Rows = std::vector<Row>;
+
+// A matrix without gaps, as the public headers take it.
+template <class T>
+Rows rows_of(const Matrix<T>& matrix) {
+  Rows rows;
+  for (Size i = 0; i < matrix.rows(); ++i) rows.push_back(row_of(matrix, i));
+  return rows;
+}
+
+// The plan run as a textbook has it: one row after the other, one sum for each number, in long double.
+class Reference {
+ public:
+  template <class T>
+  Reference(const Plan& plan, const Matrix<T>& parameters) : plan_(plan) {
+    for (Size i = 0; i < plan.parameter_count; ++i) parameters_.push_back(parameters[i]);
+  }
+
+  void forward(const Rows& x) {
+    buffers_.assign(plan_.widths.size(), Rows());
+    at(plan_.input) = x;
+    for (const Node& node : plan_.nodes) {
+      for (const Row& row : at(node.inputs[0])) {
+        if (node.primitive != "dense") {
+          if (node.primitive == "relu") {
+            for (const Real z : row) nearest_kink_ = std::min(nearest_kink_, std::fabs(z));
+          }
+          at(node.output).push_back(activation_formula(node.primitive).forward(row));
+          continue;
+        }
+        Row z(static_cast<std::size_t>(plan_.widths[static_cast<std::size_t>(node.output)]));
+        for (std::size_t j = 0; j < z.size(); ++j) {
+          if (node.slots.size() > 1) z[j] = parameters_[b(node, j)];
+          for (std::size_t k = 0; k < row.size(); ++k) z[j] += row[k] * parameters_[w(node, k, j)];
+        }
+        at(node.output).push_back(z);
+      }
+    }
+  }
+
+  // The mean loss; leaves its gradients.
+  Real loss(const Rows& targets, const Row& weights) {
+    Real total = 0, weight = 0;
+    Rows d;
+    for (const Real one : weights) weight += one;
+    for (std::size_t i = 0; i < targets.size(); ++i) {
+      const Row& p = at(plan_.prediction)[i];
+      const LossFormula& formula = loss_formula(plan_.loss.primitive);
+      total += weights[i] / weight * formula.value(p, targets[i]);
+      d.push_back(formula.gradient(p, targets[i]));
+      for (Real& element : d.back()) element *= weights[i] / weight;
+    }
+    backward(plan_.prediction, d);
+    return total;
+  }
+
+  // From the gradient of a buffer to those of the parameters and of x.
+  void backward(Size buffer, Rows d) {
+    gradients.assign(parameters_.size(), 0);
+    for (std::size_t n = plan_.nodes.size(); n-- > 0;) {
+      const Node& node = plan_.nodes[n];
+      if (node.output != buffer) continue;
+      const Rows &in = at(node.inputs[0]), &out = at(node.output);
+      for (std::size_t i = 0; i < d.size(); ++i) {
+        if (node.primitive != "dense") {
+          d[i] = activation_formula(node.primitive).backward(d[i], in[i], out[i]);
+          continue;
+        }
+        Row next(in[i].size());
+        for (std::size_t j = 0; j < d[i].size(); ++j) {
+          if (node.slots.size() > 1) gradients[b(node, j)] += d[i][j];
+          for (std::size_t k = 0; k < next.size(); ++k) {
+            next[k] += d[i][j] * parameters_[w(node, k, j)];
+            gradients[w(node, k, j)] += d[i][j] * in[i][k];
+          }
+        }
+        d[i] = next;
+      }
+      buffer = node.inputs[0];
+    }
+    dx = d;
+  }
+
+  const Rows& output() { return at(plan_.output); }
+  Real nearest_kink() const { return nearest_kink_; }
+
+  Row gradients;
+  Rows dx;
+
+ private:
+  Rows& at(Size buffer) { return buffers_[static_cast<std::size_t>(buffer)]; }
+  static std::size_t w(const Node& node, std::size_t k, std::size_t j) {
+    return static_cast<std::size_t>(node.slots[0].offset + static_cast<Size>(k) * node.slots[0].columns) + j;
+  }
+  static std::size_t b(const Node& node, std::size_t j) { return static_cast<std::size_t>(node.slots[1].offset) + j; }
+
+  Plan plan_;
+  Row parameters_;
+  std::vector<Rows> buffers_;
+  Real nearest_kink_ = formula::kInfinity;
+};
+
+// A plan with its parameters and a batch of data.
+template <class T>
+struct Problem {
+  Problem(const Plan& plan_, Size rows, bool labelled_, bool weighted_, std::uint64_t seed)
+      : plan(plan_),
+        labelled(labelled_),
+        weighted(weighted_),
+        in(plan.widths[static_cast<std::size_t>(plan.input)]),
+        out(plan.widths[static_cast<std::size_t>(plan.output)]),
+        parameters(1, plan.parameter_count),
+        state(static_cast<Size>(optimizer_formula(plan.optimizer.primitive).state), plan.parameter_count),
+        x(rows, in),
+        y(rows, plan.widths[static_cast<std::size_t>(plan.prediction)]),
+        weights(1, rows) {
+    Random random(seed);
+    for (const Node& node : plan.nodes) {
+      for (const Slot& slot : node.slots) {
+        const double size = 2 / std::sqrt(static_cast<double>(slot.rows));
+        for (Size i = 0; i < slot.size(); ++i) parameters[slot.offset + i] = T(random.uniform(-size, size));
+      }
+    }
+    state.fill([&] { return random.uniform(0, 0.5); });
+    x.fill([&] { return random.uniform(-1, 1); });
+    const bool values = plan.loss.primitive == "mse" || plan.loss.primitive == "half_squared_error";
+    y.fill([&] { return values ? random.uniform(-1, 1) : random.uniform(0, 1); });
+    weights.fill([&] { return random.uniform(0.1, 2); });
+    for (Size i = 0; i < rows; ++i) labels.push_back(random.whole(0, y.columns() - 1));
+  }
+
+  // The first rows.
+  Batch<T> batch(Size rows) const {
+    return {rows,
+            x.data(),
+            {labelled ? nullptr : y.data(), labelled ? labels.data() : nullptr},
+            weighted ? weights.data() : nullptr};
+  }
+  Batch<T> batch() const { return batch(x.rows()); }
+
+  Rows targets() const {
+    if (!labelled) return rows_of(y);
+    Rows one_hot(labels.size(), Row(static_cast<std::size_t>(y.columns()), 0));
+    for (std::size_t i = 0; i < labels.size(); ++i) one_hot[i][static_cast<std::size_t>(labels[i])] = 1;
+    return one_hot;
+  }
+  Row row_weights() const { return weighted ? rows_of(weights)[0] : Row(static_cast<std::size_t>(x.rows()), 1); }
+
+  Plan plan;
+  bool labelled, weighted;
+  Size in, out;
+  Matrix<T> parameters, state, x, y, weights;
+  std::vector<Index> labels;
+};
+
+// How wrong a number may be beside the largest of its kind.
+template <class T>
+inline constexpr Real kTolerance = 500 * kEpsilon<T>;
+
+inline Real largest(const Rows& rows) {
+  Real size = 0;
+  for (const Row& row : rows) {
+    for (const Real value : row) size = std::max(size, std::fabs(value));
+  }
+  return size;
+}
+
+template <class T>
+void check_close(const Matrix<T>& got, const Rows& want, Real size) {
+  Worst worst;
+  for (Size i = 0; i < got.rows(); ++i) {
+    for (Size j = 0; j < got.columns(); ++j) {
+      worst.see(got(i, j), want[static_cast<std::size_t>(i)][static_cast<std::size_t>(j)], kTolerance<T> * size,
+                static_cast<Real>(i * got.columns() + j));
+    }
+  }
+  CHECK_WORST(worst);
+}
+
+template <class T>
+void check_close(const Matrix<T>& got, const Rows& want) {
+  check_close(got, want, largest(want));
+}
+
+}  // namespace densegrad
