@@ -101,6 +101,22 @@ template <Access kAccess, bool kPack, class T, int kRows, int kVectors>
   }
 }
 
+// Asks for some lines of the rows that the next step reads.
+inline void ask_for(Upcoming& u) {
+  for (int n = u.lines; n > 0; --n) {
+    if (u.line >= u.line_end) {
+      if (u.row == u.end) return;
+      const ptrdiff_t row = static_cast<ptrdiff_t>(*u.row++);
+      u.line = u.x + row * u.x_size;
+      u.line_end = u.line + u.x_size;
+      u.line -= reinterpret_cast<uintptr_t>(u.line) % 64;
+      __builtin_prefetch(u.y + row * u.y_size, 0, 3);
+    }
+    __builtin_prefetch(u.line, 0, 3);
+    u.line += 64;
+  }
+}
+
 template <Finish kFinish, class T>
 [[gnu::always_inline]] inline Vec<T> finished(Vec<T> sum, const T* c, const T* y, ptrdiff_t at, Vec<T> rate,
                                               ptrdiff_t n) {
@@ -157,11 +173,19 @@ template <class T, int kRows, int kVectors>
   }
 }
 
+// Where B is read from: w itself on the way to `packed`, or a packed panel.
+template <class T>
+struct Source {
+  const T* b;
+  ptrdiff_t stride;
+  T* packed;  // null: nothing is left behind
+};
+
+// Stores a tile whose first element is C(0, 0) + corner, and which has `columns` columns at most.
 template <Finish kFinish, class T, int kRows, int kVectors>
 [[gnu::always_inline]] inline void store_tile(const Accumulators<T, kRows, kVectors>& sums, const Sweep<T>& s,
-                                              ptrdiff_t first_row, ptrdiff_t first_column) {
+                                              ptrdiff_t corner, ptrdiff_t columns) {
   constexpr ptrdiff_t width = kVectors * Vec<T>::kLanes;
-  const ptrdiff_t columns = s.columns - first_column, corner = first_row * s.c_stride + first_column;
   if (kFinish != Finish::update && columns >= width) {
     store_whole<kFinish>(sums, s, corner);
     return;
@@ -177,99 +201,124 @@ template <Finish kFinish, class T, int kRows, int kVectors>
   }
 }
 
-// One tile: sums from the bias (or 0) on over all of depth, then the finish.
+// One tile: sums from the bias (or 0) on over all of depth, then the finish. a is A's first element for it, `row` and
+// `column` its place in C.
 template <Access kAccess, bool kPack, int kRows, int kVectors, class T>
-[[gnu::noinline]] void tile(const Sweep<T>& s, ptrdiff_t first_row, ptrdiff_t first_column) noexcept {
+[[gnu::noinline]] void tile(const Sweep<T>& s, const Source<T>& source, const T* a, ptrdiff_t row,
+                            ptrdiff_t column) noexcept {
   Accumulators<T, kRows, kVectors> sums;
-#pragma GCC unroll 4
-  for (int v = 0; v < kVectors; ++v) {
-    const ptrdiff_t column = first_column + v * Vec<T>::kLanes;
-    const Vec<T> start = s.bias == nullptr ? Vec<T>::set(0) : load_first_or_none(s.bias + column, s.columns - column);
+  const ptrdiff_t columns = s.columns - column, corner = row * s.c_stride + column;
+  if (s.bias == nullptr) {
 #pragma GCC unroll 16
-    for (int i = 0; i < kRows; ++i) sums.sum[i][v] = start;
-  }
-  const ptrdiff_t corner = first_row * s.c_stride + first_column;
-  Operands<T, kVectors> o;
-  o.b = s.b + first_column;
-  o.b_stride = s.b_stride;
-  o.packed = kPack ? s.packed + first_column : nullptr;
+    for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
-  for (int v = 0; v < kVectors; ++v) o.there[v] = Vec<T>::first(s.columns - first_column - v * Vec<T>::kLanes);
+      for (int v = 0; v < kVectors; ++v) sums.sum[i][v] = Vec<T>::set(0);
+    }
+  } else {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      const Vec<T> start = load_first_or_none(s.bias + column + v * Vec<T>::kLanes, columns - v * Vec<T>::kLanes);
+#pragma GCC unroll 16
+      for (int i = 0; i < kRows; ++i) sums.sum[i][v] = start;
+    }
+  }
+  Operands<T, kVectors> o;
+  o.a = a;
+  o.b = source.b + column;
+  o.b_stride = source.stride;
+  o.packed = kPack ? source.packed + column : nullptr;
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) o.there[v] = Vec<T>::first(columns - v * Vec<T>::kLanes);
   Ahead<T> ahead{s.c + corner, s.c + corner, s.c + corner, s.c_stride, kRows};
   if (kAccess == Access::rows && s.y != nullptr) ahead.second = s.y + corner;
   if (kAccess == Access::columns && s.finish == Finish::update && s.rule.state != nullptr) {
     ahead.second = s.rule.state + corner;
     ahead.third = ahead.second + s.rule.state_size;
   }
+  for (ptrdiff_t left = s.depth; left > 0; left -= kPanel<T>) {
+    if (s.upcoming != nullptr) ask_for(*s.upcoming);
+    accumulate<kAccess, kPack>(sums, left < kPanel<T> ? left : kPanel<T>, o, ahead);
+    if (kAccess == Access::rows) o.a += s.a_panel - kPanel<T>;  // on in the next panel
+  }
   if constexpr (kAccess == Access::rows) {
-    const T* a = s.a + first_row * kPanel<T>;
-    for (ptrdiff_t left = s.depth; left > 0; left -= kPanel<T>, a += s.a_panel) {
-      o.a = a;
-      accumulate<kAccess, kPack>(sums, left < kPanel<T> ? left : kPanel<T>, o, ahead);
-    }
     switch (s.finish) {
       case Finish::relu:
-        return store_tile<Finish::relu>(sums, s, first_row, first_column);
+        return store_tile<Finish::relu>(sums, s, corner, columns);
       case Finish::relu_mask:
-        return store_tile<Finish::relu_mask>(sums, s, first_row, first_column);
+        return store_tile<Finish::relu_mask>(sums, s, corner, columns);
       default:
-        return store_tile<Finish::store>(sums, s, first_row, first_column);
+        return store_tile<Finish::store>(sums, s, corner, columns);
     }
   } else {
-    o.a = s.a + first_row;
-    accumulate<kAccess, kPack>(sums, s.depth, o, ahead);
     switch (s.finish) {
       case Finish::descend:
-        return store_tile<Finish::descend>(sums, s, first_row, first_column);
+        return store_tile<Finish::descend>(sums, s, corner, columns);
       case Finish::update:
-        return store_tile<Finish::update>(sums, s, first_row, first_column);
+        return store_tile<Finish::update>(sums, s, corner, columns);
       default:
-        return store_tile<Finish::store>(sums, s, first_row, first_column);
+        return store_tile<Finish::store>(sums, s, corner, columns);
     }
   }
 }
 
 // tile<..., rows, ...> for a number of rows known only now
-template <Access kAccess, bool kPack, int kVectors, class T, int kRows = Vec<T>::kTileRows>
-inline void tile_of(ptrdiff_t rows, const Sweep<T>& s, ptrdiff_t first_row, ptrdiff_t first_column) {
-  if constexpr (kRows > 0) {
-    if (rows == kRows) {
-      tile<kAccess, kPack, kRows, kVectors>(s, first_row, first_column);
-    } else {
-      tile_of<kAccess, kPack, kVectors, T, kRows - 1>(rows, s, first_row, first_column);
-    }
+template <Access kAccess, bool kPack, int kVectors, class T>
+inline void tile_of(ptrdiff_t rows, const Sweep<T>& s, const Source<T>& source, const T* a, ptrdiff_t row,
+                    ptrdiff_t column) {
+  switch (rows) {
+#define DENSEGRAD_TILE(n)                                                                                      \
+  case n:                                                                                                      \
+    if constexpr (n <= Vec<T>::kTileRows) tile<kAccess, kPack, n, kVectors>(s, source, a, row, column); \
+    break;
+    DENSEGRAD_TILE(1)
+    DENSEGRAD_TILE(2)
+    DENSEGRAD_TILE(3)
+    DENSEGRAD_TILE(4)
+    DENSEGRAD_TILE(5)
+    DENSEGRAD_TILE(6)
+    DENSEGRAD_TILE(7)
+    DENSEGRAD_TILE(8)
+    DENSEGRAD_TILE(9)
+    DENSEGRAD_TILE(10)
+    DENSEGRAD_TILE(11)
+    DENSEGRAD_TILE(12)
+    DENSEGRAD_TILE(13)
+    DENSEGRAD_TILE(14)
+#undef DENSEGRAD_TILE
   }
 }
 
-// All tiles of `rows` rows, as equal in height as they can be, so that no short tile is left over.
+// The tiles of the rows [first, first + rows), as equal in height as they can be, so that no short tile is left over;
+// a is A's first element for them.
 template <Access kAccess, int kVectors, class T>
-void tiles_of(ptrdiff_t rows, const Sweep<T>& s, ptrdiff_t first_column) {
-  const ptrdiff_t tiles = (rows + Vec<T>::kTileRows - 1) / Vec<T>::kTileRows;
-  const ptrdiff_t height = tiles > 1 ? rows / tiles : rows;
+void tiles_of(const Sweep<T>& s, Source<T> source, const T* a, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t column) {
+  constexpr ptrdiff_t row_step = kAccess == Access::rows ? kPanel<T> : 1;
+  const bool several = rows > Vec<T>::kTileRows;
+  const ptrdiff_t tiles = several ? (rows + Vec<T>::kTileRows - 1) / Vec<T>::kTileRows : 1;
+  const ptrdiff_t height = several ? rows / tiles : rows;
   ptrdiff_t taller = rows - tiles * height;  // so many tiles are one row taller
-  Sweep<T> rest = s;
-  for (ptrdiff_t row = 0; row < rows; --taller) {
-    const ptrdiff_t next = row + height + (taller > 0 ? 1 : 0);
-    if (kAccess == Access::rows && rest.packed != nullptr) {  // the first tile leaves B behind, packed
-      tile_of<kAccess, kAccess == Access::rows, kVectors>(next - row, rest, row, first_column);
-      rest.b = s.packed;
-      rest.b_stride = kPanel<T>;
-      rest.packed = nullptr;
+  for (const ptrdiff_t end = first + rows; first < end; --taller) {
+    const ptrdiff_t some = height + (taller > 0 ? 1 : 0);
+    if (kAccess == Access::rows && source.packed != nullptr) {  // the first tile leaves B behind, packed
+      tile_of<kAccess, kAccess == Access::rows, kVectors>(some, s, source, a, first, column);
+      source = {s.packed, kPanel<T>, nullptr};
     } else {
-      tile_of<kAccess, false, kVectors>(next - row, rest, row, first_column);
+      tile_of<kAccess, false, kVectors>(some, s, source, a, first, column);
     }
-    row = next;
+    first += some;
+    a += some * row_step;
   }
 }
 
 template <Access kAccess, class T>
-void panel_of(ptrdiff_t rows, const Sweep<T>& s) {
+inline void panel_of(const Sweep<T>& s, const T* a, ptrdiff_t first, ptrdiff_t rows) {
   constexpr ptrdiff_t wide = 2 * Vec<T>::kLanes;
+  const Source<T> source{s.b, s.b_stride, s.packed};
   for (ptrdiff_t j = 0; j < s.columns; j += wide) {
     if (s.columns - j <= Vec<T>::kLanes) {
-      tiles_of<kAccess, 1>(rows, s, j);
+      tiles_of<kAccess, 1>(s, source, a, first, rows, j);
     } else {
-      tiles_of<kAccess, 2>(rows, s, j);
+      tiles_of<kAccess, 2>(s, source, a, first, rows, j);
     }
   }
 }
@@ -277,18 +326,15 @@ void panel_of(ptrdiff_t rows, const Sweep<T>& s) {
 // C(i, j) = finish(sum_k A(i, k) B(k, j) + bias_j)
 template <class T>
 void sweep(const Sweep<T>& s) noexcept {
-  panel_of<Access::rows>(s.rows, s);
+  panel_of<Access::rows>(s, s.a, 0, s.rows);
 }
 
 // C(i, j) = finish(sum_k A(k, i) B(k, j)); a tile's rows lie within one panel of A
 template <class T>
 void sweep_transposed(const Sweep<T>& s) noexcept {
-  Sweep<T> part = s;
-  for (ptrdiff_t row = 0; row < s.rows; row += kPanel<T>) {
-    panel_of<Access::columns>(s.rows - row < kPanel<T> ? s.rows - row : kPanel<T>, part);
-    part.a += s.a_panel;
-    part.c += kPanel<T> * s.c_stride;
-    if (part.rule.state != nullptr) part.rule.state += kPanel<T> * s.c_stride;
+  const T* a = s.a;
+  for (ptrdiff_t row = 0; row < s.rows; row += kPanel<T>, a += s.a_panel) {
+    panel_of<Access::columns>(s, a, row, s.rows - row < kPanel<T> ? s.rows - row : kPanel<T>);
   }
 }
 

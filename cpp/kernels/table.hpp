@@ -49,6 +49,20 @@ struct UpdateRule {
   const double* coefficients;
 };
 
+/// Rows that the next step will read by their numbers. A sweep asks for some cache lines of them now and then, so that
+/// they have arrived by then.
+struct Upcoming {
+  const int64_t* row;  // the next one's number
+  const int64_t* end;
+  const char* x;
+  ptrdiff_t x_size;  // bytes of a row
+  const char* y;     // targets
+  ptrdiff_t y_size;
+  const char* line;  // the next of the row asked for
+  const char* line_end;
+  int lines;  // at a time
+};
+
 /// One column panel of C = A B + bias, `rows` tall. A is in panels (or x^T of a matrix in panels), B is one panel.
 template <class T>
 struct Sweep {
@@ -67,6 +81,7 @@ struct Sweep {
   T rate;              // for descend
   UpdateRule<T> rule;  // for update
   Finish finish;
+  Upcoming* upcoming;  // or null
 };
 
 /// Targets of a batch: (rows, columns) values, or one label a row.

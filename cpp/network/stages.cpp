@@ -1,5 +1,6 @@
 #include "network/stages.hpp"
 
+#include <cstring>
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -38,6 +39,7 @@ void check_node(const Plan& plan, const Node& node, Size source) {
 Stage make_stage(const Node& node, Size source) {
   Stage stage;
   stage.source = source;
+  stage.z = node.primitive == "dense" ? node.output : source;
   stage.target = node.output;
   if (node.primitive == "dense") {
     stage.dense = true;
@@ -48,16 +50,26 @@ Stage make_stage(const Node& node, Size source) {
   const PrimitiveRow& row = find_primitive("activation", node.primitive);
   stage.activation = activation_named(node.primitive);
   stage.by_row = row.by_row;
+  stage.reads_z = std::strchr(row.reads, 'z') != nullptr;
+  stage.reads_y = std::strchr(row.reads, 'y') != nullptr;
   stage.attributes = attribute_values(row, node.attributes);
   return stage;
 }
 
-// An activation whose backward needs no more than y can be applied to z where it lies.
+// An elementwise activation can be applied to z while it is hot.
 bool can_fuse(const Plan& plan, const Stage& before, const Node& node) {
   if (!before.dense || before.activation != Activation::identity || node.primitive == "dense") return false;
   if (before.target == plan.output || (plan.loss && before.target == plan.prediction)) return false;
-  const PrimitiveRow& row = find_primitive("activation", node.primitive);
-  return !row.by_row && std::string(row.reads).find('z') == std::string::npos;
+  return !find_primitive("activation", node.primitive).by_row;
+}
+
+void fuse(Stage& dense, const Stage& activation) {
+  dense.target = activation.target;
+  dense.z = activation.reads_z ? activation.z : activation.target;
+  dense.activation = activation.activation;
+  dense.reads_z = activation.reads_z;
+  dense.reads_y = activation.reads_y;
+  dense.attributes = activation.attributes;
 }
 
 }  // namespace
@@ -76,10 +88,7 @@ std::vector<Stage> make_stages(const Plan& plan) {
     check_node(plan, node, last);
     last = node.output;
     if (!stages.empty() && can_fuse(plan, stages.back(), node)) {
-      const Stage activation = make_stage(node, stages.back().target);
-      stages.back().target = activation.target;
-      stages.back().activation = activation.activation;
-      stages.back().attributes = activation.attributes;
+      fuse(stages.back(), make_stage(node, stages.back().target));
     } else {
       stages.push_back(make_stage(node, node.inputs[0]));
     }

@@ -1,7 +1,8 @@
 #pragma once
 
 // A plan made ready to run. Each file of this folder does one thing: stages.cpp turns nodes into stages and refuses
-// plans that make no sense, accept.cpp tests a batch, network.cpp runs stages over its arena.
+// plans that make no sense, layout.cpp finds places in memory for what lives for a while, bound_stage.cpp runs a stage
+// on a batch in memory, pass.cpp a row of them, accept.cpp tests a batch, network.cpp trains.
 
 #include <vector>
 
@@ -14,12 +15,17 @@ namespace densegrad {
 struct Stage {
   bool dense = false;
   Size source = 0;  // buffers
+  Size z = 0;       // what goes into the activation; the target, too, where nobody needs it after that
   Size target = 0;
   Slot w;  // of a dense stage
   Slot b;  // its size is 0 where there is none
   Activation activation = Activation::identity;
   bool by_row = false;             // the activation couples the elements of a row
+  bool reads_z = false;            // and its backward reads z, y or both
+  bool reads_y = false;
   std::vector<double> attributes;  // of the activation
+
+  bool trainable() const { return dense && (w.trainable || (b.size() > 0 && b.trainable)); }
 };
 
 /// The stages of a plan in order. Throws std::invalid_argument where the plan makes no sense.

@@ -1,11 +1,15 @@
-#include "base/primitives.hpp"
+#include "base/aligned_buffer.hpp"
 #include "densegrad/ops.hpp"
 #include "dispatch/dispatch.hpp"
 #include "ops/flush_denormals.hpp"
-#include "ops/gemm.hpp"
+#include "ops/products.hpp"
 
 namespace densegrad {
 namespace {
+
+double multiply_adds(Size batch, Size in, Size out) {
+  return static_cast<double>(batch) * static_cast<double>(in) * static_cast<double>(out);
+}
 
 // A row-major matrix copied into panels.
 template <class T>
@@ -32,9 +36,13 @@ template <class T>
 void dense_forward(Size batch, Size in, Size out, const T* x, const T* w, const T* b, T* z) {
   const FlushDenormals flush;
   const Kernels<T>& k = kernels<T>();
-  PackScratch<T> scratch;
   const Packed<T> x_panels(k, batch, in, x), z_panels(batch, out);
-  forward_product<T>(k, x_panels.panels(), w, b, z_panels.panels(), {}, scratch);
+  const int threads = threads_for(multiply_adds(batch, in, out));
+  ForwardProduct<T> product;
+  product.prepare(k, x_panels.panels(), w, b, z_panels.panels(), z_panels.panels(), {}, threads);
+  AlignedBuffer<T> scratch;
+  const Help<T> help{scratch.reserve(product.scratch())};
+  run_team(threads, [&](const Team& team) { product.run(team, help); });
   z_panels.unpack(k, z);
 }
 
@@ -42,11 +50,18 @@ template <class T>
 void dense_backward(Size batch, Size in, Size out, const T* dz, const T* x, const T* w, T* dx, T* dw, T* db) {
   const FlushDenormals flush;
   const Kernels<T>& k = kernels<T>();
-  PackScratch<T> scratch;
   const Packed<T> x_panels(k, batch, in, x), dz_panels(k, batch, out, dz), dx_panels(batch, in);
-  backward_product<T>(k, dz_panels.panels(), w, dx_panels.panels(), {}, {}, scratch);
-  weight_product<T>(k, x_panels.panels(), dz_panels.panels(), dw, {});
-  k.column_sums(batch, out, dz, out, db);
+  const int threads = threads_for(multiply_adds(batch, in, out));
+  BackwardProduct<T> product;
+  product.prepare(k, dz_panels.panels(), w, dx_panels.panels(), {}, {}, {}, threads);
+  WeightProduct<T> weights;
+  weights.prepare(k, x_panels.panels(), dz_panels.panels(), threads);
+  AlignedBuffer<T> scratch;
+  const Help<T> help{scratch.reserve(product.scratch())};
+  run_team(threads, [&](const Team& team) {
+    product.run(team, help);
+    weights.run(team, {dw}, {db}, help);
+  });
   dx_panels.unpack(k, dx);
 }
 

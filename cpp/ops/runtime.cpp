@@ -3,7 +3,7 @@
 #include <atomic>
 
 #include "dispatch/dispatch.hpp"
-#include "ops/parallel.hpp"
+#include "ops/team.hpp"
 
 #if defined(_OPENMP) && defined(__unix__)
 #include <pthread.h>

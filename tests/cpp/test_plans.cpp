@@ -12,26 +12,34 @@
 namespace densegrad {
 namespace {
 
-TEST_CASE_TEMPLATE("a backward without the activations of its forward is refused", T, float, double) {
+TEST_CASE_TEMPLATE("a backward without a forward is refused", T, float, double) {
   const Plan plan = plan_of(6, {{4, "tanh"}}, "mse");
   Problem<T> problem(plan, 5, false, false, 11);
   Network<T> network(plan, problem.parameters.data());
-  Matrix<T> out(5, 4), gradients(1, plan.parameter_count);
-  const auto backward = [&] { network.backward(out.data(), gradients.data(), nullptr); };
+  Matrix<T> dy(5, 4), gradients(1, plan.parameter_count);
   CHECK(network.forward_rows() == 0);
-  CHECK_THROWS_AS(backward(), std::logic_error);
-  const auto refused_after = [&](auto call) {
-    network.forward(5, problem.x.data(), out.data());
-    CHECK(network.forward_rows() == 5);
-    backward();
+  CHECK_THROWS_AS(network.backward(dy.data(), gradients.data(), nullptr), std::logic_error);
+}
+
+TEST_CASE_TEMPLATE("what forward has kept survives every other call", T, float, double) {
+  const Plan plan = plan_of(6, {{4, "tanh"}, {40, "softmax"}, {3}}, "mse");
+  Problem<T> problem(plan, 5, false, false, 11);
+  Network<T> network(plan, problem.parameters.data());
+  Matrix<T> out(5, 3), dy(5, 3), gradients(1, plan.parameter_count), again(1, plan.parameter_count);
+  Random random(12);
+  dy.fill([&] { return random.uniform(-1, 1); });
+  network.forward(5, problem.x.data(), out.data());
+  network.backward(dy.data(), gradients.data(), nullptr);
+  const auto survives = [&](auto call) {
     call();
-    CHECK(network.forward_rows() == 0);
-    CHECK_THROWS_AS(backward(), std::logic_error);
+    CHECK(network.forward_rows() == 5);
+    network.backward(dy.data(), again.data(), nullptr);
+    CHECK(again.same_bits_as(gradients));
   };
-  refused_after([&] { network.predict(2, problem.x.data(), out.data()); });
-  refused_after([&] { network.loss(problem.batch()); });
-  refused_after([&] { network.loss_and_gradients(problem.batch(), gradients.data()); });
-  refused_after([&] { network.step(problem.batch(), 0.1, 0); });
+  survives([&] { network.predict(2, problem.x.data(), out.data()); });
+  survives([&] { network.loss(problem.batch()); });
+  survives([&] { network.loss_and_gradients(problem.batch(2), again.data()); });
+  survives([&] { network.step(problem.batch(), 0, 0); });  // a rate of 0 leaves the parameters as they are
 }
 
 TEST_CASE_TEMPLATE("a network moves, and its parameters stay the caller's", T, float, double) {

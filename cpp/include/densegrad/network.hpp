@@ -52,7 +52,7 @@ class Network {
   /// out (rows, width of plan.output) = the plan's output for x (rows, width of plan.input), any number of rows.
   void predict(Size rows, const T* x, T* out);
 
-  /// As predict, for one batch whose activations are kept for `backward`.
+  /// As predict, for one batch whose activations are kept for `backward` until the next forward.
   void forward(Size rows, const T* x, T* out);
 
   /// Gradients of a loss that lives elsewhere, from dy (rows, width of plan.output) of the last `forward`. Fills

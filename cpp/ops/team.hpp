@@ -1,0 +1,76 @@
+#pragma once
+
+// Work shared out between threads. What a task computes never depends on how many threads there are, so neither do
+// the results' bits.
+
+#include "densegrad/types.hpp"
+#include "ops/flush_denormals.hpp"
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+namespace densegrad {
+
+/// Multiply-adds below which waking a second thread costs more than it saves.
+inline constexpr double kParallelWork = 1e6;
+
+/// Threads that may be used: 1 in a child of fork(), where the parent's OpenMP threads do not exist, and 1 inside a
+/// parallel region of the caller's.
+int usable_threads();
+
+inline int threads_for(double work) { return work < kParallelWork ? 1 : usable_threads(); }
+
+/// One of the threads that run something together. Each of them calls the same functions in the same order.
+class Team {
+ public:
+  Team() = default;  // one thread alone
+  Team(int rank, int size) : rank_(rank), size_(size) {}
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+
+  /// Calls task(i) for this thread's share of [0, count), then waits for the others. A task throws nothing.
+  template <class Task>
+  void for_each(Size count, Task task) const {
+    if (size_ == 1) {  // without the divisions
+      for (Size i = 0; i < count; ++i) task(i);
+      return;
+    }
+    const Size last = count * (rank_ + 1) / size_;
+    for (Size i = count * rank_ / size_; i < last; ++i) task(i);
+    wait();
+  }
+
+  /// Returns when every thread of the team has called it.
+  void wait() const {
+#ifdef _OPENMP
+    if (size_ > 1) {
+#pragma omp barrier
+    }
+#endif
+  }
+
+ private:
+  int rank_ = 0;
+  int size_ = 1;
+};
+
+/// Calls body(team) on each of at most so many threads. It throws nothing where there are several.
+template <class Body>
+void run_team([[maybe_unused]] int threads, Body body) {
+#ifdef _OPENMP
+  if (threads > 1) {
+    const KeepDenormals keep;
+#pragma omp parallel num_threads(threads)
+    {
+      const FlushDenormals flush;
+      body(Team(omp_get_thread_num(), omp_get_num_threads()));
+    }
+    return;
+  }
+#endif
+  body(Team());
+}
+
+}  // namespace densegrad
