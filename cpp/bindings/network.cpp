@@ -1,5 +1,6 @@
 #include "densegrad/network.hpp"
 
+#include <algorithm>
 #include <mutex>
 
 #include "base/primitives.hpp"
@@ -99,14 +100,14 @@ class BoundNetwork final : public AnyNetwork {
   }
 
   double loss(py::handle x, py::handle y, py::handle weights) override {
-    const Batch<T> batch = batch_of(x, y, weights);
+    const Batch<T> batch = whole_batch_of(x, y, weights);
     const Exclusive alone(mutex_);
     return network_.loss(batch);
   }
 
   double loss_and_gradients(py::handle x, py::handle y, py::handle gradients_, py::handle weights,
                             py::handle dx_) override {
-    const Batch<T> batch = batch_of(x, y, weights);
+    const Batch<T> batch = whole_batch_of(x, y, weights);
     Array<T> gradients = array_of<T>(gradients_, "gradients", {parameters_.size()});
     T* gradients_data = writeable(gradients, "gradients");
     T* dx_data = nullptr;
@@ -137,7 +138,7 @@ class BoundNetwork final : public AnyNetwork {
   Size run_steps(py::handle x, py::handle y, py::handle order_, Size first, Size count, Size batch_size,
                  py::handle learning_rates, py::handle losses_, Index step, py::handle weights) override {
     require_optimizer();
-    const Batch<T> data = batch_of(x, y, weights);
+    const Batch<T> data = batch_of(x, y, weights);  // whose labels are tested as they are gathered
     const Array<Index> order = array_of<Index>(order_, "order", {-1});
     const Array<double> rates = array_of<double>(learning_rates, "learning_rates", {-1});
     Array<double> losses = array_of<double>(losses_, "losses", {-1});
@@ -152,7 +153,9 @@ class BoundNetwork final : public AnyNetwork {
     steps.updates = step;
     const bool inside = batch_size > 0 && first >= 0 && count >= 0 && count <= rates.size() && count <= losses.size() &&
                         first + count <= (steps.rows + batch_size - 1) / batch_size;
-    if (!inside || !labels_in_range(steps.rows, steps.order, data.rows)) {
+    const Size start = inside ? first * batch_size : 0;
+    const Size rows = inside ? std::min(count * batch_size, steps.rows - start) : 0;
+    if (!inside || !labels_in_range(rows, steps.order + start, data.rows)) {
       throw py::value_error("Network.run_steps: a row or step is out of range");
     }
     const Exclusive alone(mutex_);
@@ -170,6 +173,14 @@ class BoundNetwork final : public AnyNetwork {
     if (!has_optimizer_) throw py::value_error("Network: expected a plan with an optimizer, got one without");
   }
 
+  Batch<T> whole_batch_of(py::handle x, py::handle y, py::handle weights) const {
+    const Batch<T> batch = batch_of(x, y, weights);
+    if (batch.y.labels != nullptr && !labels_in_range(batch.rows, batch.y.labels, prediction_)) {
+      throw py::value_error("Network: a label is out of range");
+    }
+    return batch;
+  }
+
   // Pointers into arrays that the caller's frame holds.
   Batch<T> batch_of(py::handle x_, py::handle y, py::handle weights) const {
     if (!has_loss_) throw py::value_error("Network: expected a plan with a loss, got one without");
@@ -178,9 +189,7 @@ class BoundNetwork final : public AnyNetwork {
     batch.rows = x.shape(0);
     batch.x = x.data();
     batch.y = target_of<T>(y, batch.rows, prediction_);
-    if (batch.y.labels != nullptr && (!labels_ || !labels_in_range(batch.rows, batch.y.labels, prediction_))) {
-      throw py::value_error("Network: a label is out of range");
-    }
+    if (batch.y.labels != nullptr && !labels_) throw py::value_error("Network: expected values, got labels");
     batch.weights = weights_of<T>(weights, batch.rows);
     if (batch.rows == 0) throw py::value_error("Network: expected at least 1 row, got 0");
     return batch;

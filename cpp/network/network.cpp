@@ -8,14 +8,12 @@
 #include <utility>
 #include <vector>
 
-#include "base/aligned_buffer.hpp"
 #include "dispatch/dispatch.hpp"
 #include "network/accept.hpp"
-#include "network/bound_loss.hpp"
 #include "network/pass.hpp"
+#include "network/training.hpp"
 #include "ops/coefficients.hpp"
 #include "ops/flush_denormals.hpp"
-#include "ops/loss.hpp"
 
 namespace densegrad {
 namespace {
@@ -68,63 +66,44 @@ class Network<T>::Implementation {
 
   double loss(const Batch<T>& batch) {
     const FlushDenormals flush;
-    Training& training = with_loss();
-    const double scale = mean_scale(batch.rows, batch.weights);
-    double sum = 0;
-    for (Size first = 0; first < batch.rows; first += kPredictRows) {
-      const Batch<T> some = rows_of(batch, first, std::min(kPredictRows, batch.rows - first));
-      training.evaluating.prepare(some.rows);
-      const Panels<T> p = training.evaluating.output();
-      training.loss.prepare(p, p, training.evaluating.threads());
-      training.prepared_rows = 0;  // another pass has the loss now
-      double part = 0;
-      run_team(training.evaluating.threads(), [&](const Team& team) {
-        training.evaluating.load(team, some.x, nullptr);
-        training.evaluating.forward(team);
-        const double value = training.loss.run(team, targets_of(some), some.weights, scale);
-        if (team.rank() == 0) part = value;
-      });
-      sum += part;
-    }
-    return sum;
+    return training().loss(batch);
   }
 
   double loss_and_gradients(const Batch<T>& batch, T* gradients, T* dx) {
     const FlushDenormals flush;
-    prepare_training(batch.rows, dx != nullptr);
-    const double value = run_training(batch, nullptr, {gradients, nullptr});
-    if (dx != nullptr) unpack(training_->pass.input_gradient(), dx);
+    training().prepare(batch.rows, dx != nullptr);
+    const double value = training_->run(batch, {gradients, nullptr});
+    if (dx != nullptr) unpack(training_->input_gradient(), dx);
     return value;
   }
 
   void apply_gradients(const T* gradients, double learning_rate, Index updates) {
     const FlushDenormals flush;
-    require(static_cast<bool>(plan_.optimizer), "an optimizer");
-    update_coefficients(optimizer_, optimizer_attributes_, updates, learning_rate, coefficients_);
+    const double* coefficients = update(learning_rate, updates).coefficients;
     for (const Span& span : spans_) {
       T* state = common_.state == nullptr ? nullptr : common_.state + span.offset;
       common_.update(1, span.size, common_.parameters + span.offset, span.size, gradients + span.offset, span.size,
-                     state, plan_.parameter_count, coefficients_.data());
+                     state, plan_.parameter_count, coefficients);
     }
   }
 
   double step(const Batch<T>& batch, double learning_rate, Index updates) {
     const FlushDenormals flush;
-    prepare_training(batch.rows, false);
-    return step_on(batch, nullptr, learning_rate, updates);
+    training().prepare(batch.rows, false);
+    return training_->run(batch, update(learning_rate, updates));
   }
 
   Size run_steps(const Batch<T>& data, const Steps& steps) {
     const FlushDenormals flush;
+    Size first = steps.first * steps.batch_size, last = std::min(first + steps.batch_size, steps.rows);
     for (Size i = 0; i < steps.count; ++i) {
-      const Size first = (steps.first + i) * steps.batch_size, last = std::min(first + steps.batch_size, steps.rows);
-      const Index* order = steps.order + first;
-      prepare_training(last - first, false);
       const Size next = i + 1 < steps.count ? std::min(last + steps.batch_size, steps.rows) : last;
-      training_->pass.expect(data, steps.order + last, steps.order + next);
-      const Batch<T> batch = gather(data, last - first, order);
-      steps.losses[i] = step_on(batch, order, steps.learning_rates[i], steps.updates + i);
+      training().prepare(last - first, false);
+      steps.losses[i] = training_->run(data, steps.order + first, steps.order + next,
+                                       update(steps.learning_rates[i], steps.updates + i));
       if (!std::isfinite(steps.losses[i])) return i + 1;
+      first = last;
+      last = next;
     }
     return steps.count;
   }
@@ -135,20 +114,6 @@ class Network<T>::Implementation {
   }
 
  private:
-  // What a plan with a loss has.
-  struct Training {
-    Training(const Common<T>& common, const Plan& plan, const std::vector<Stage>& stages)
-        : pass(common, plan, stages, stages_until(stages, plan, plan.prediction), Purpose::train),
-          evaluating(common, plan, stages, stages_until(stages, plan, plan.prediction), Purpose::predict),
-          loss(common.kernels, static_cast<int>(loss_named(plan.loss.primitive)),
-               attribute_values(find_primitive("loss", plan.loss.primitive), plan.loss.attributes)) {}
-    Pass<T> pass;
-    Pass<T> evaluating;
-    BoundLoss<T> loss;
-    Size prepared_rows = 0;  // for which the loss is bound to `pass`
-    bool prepared_dx = false;
-  };
-
   void prepare_optimizer() {
     const PrimitiveRow& row = find_primitive("optimizer", plan_.optimizer.primitive);
     if (row.state > 0 && common_.state == nullptr) {
@@ -169,23 +134,16 @@ class Network<T>::Implementation {
     if (!present) throw std::logic_error(std::string("Network: expected a plan with ") + what + ", got one without");
   }
 
-  Training& with_loss() {
-    require(static_cast<bool>(plan_.loss), "a loss");
+  Training<T>& training() {
+    require(training_.has_value(), "a loss");
     return *training_;
   }
 
-  Targets<T> targets_of(const Batch<T>& batch) const {
-    return {batch.y.values, width(plan_.prediction), batch.y.labels};
-  }
-
-  Batch<T> rows_of(const Batch<T>& batch, Size first, Size rows) const {
-    Batch<T> some;
-    some.rows = rows;
-    some.x = batch.x + first * input_width();
-    if (batch.y.values != nullptr) some.y.values = batch.y.values + first * width(plan_.prediction);
-    if (batch.y.labels != nullptr) some.y.labels = batch.y.labels + first;
-    if (batch.weights != nullptr) some.weights = batch.weights + first;
-    return some;
+  // One update of the parameters by their gradients.
+  Learning<T> update(double learning_rate, Index updates) {
+    require(static_cast<bool>(plan_.optimizer), "an optimizer");
+    update_coefficients(optimizer_, optimizer_attributes_, updates, learning_rate, coefficients_);
+    return {nullptr, coefficients_.data()};
   }
 
   void unpack(Panels<const T> from, T* to) {
@@ -199,76 +157,17 @@ class Network<T>::Implementation {
     });
   }
 
-  void prepare_training(Size rows, bool dx) {
-    Training& training = with_loss();
-    Pass<T>& pass = training.pass;
-    pass.prepare(rows, dx);
-    if (training.prepared_rows == rows && training.prepared_dx == dx) return;
-    training.loss.prepare(pass.output(), pass.output_gradient(), pass.threads());
-    training.prepared_rows = rows;
-    training.prepared_dx = dx;
-  }
-
-  double step_on(const Batch<T>& batch, const Index* order, double learning_rate, Index updates) {
-    require(static_cast<bool>(plan_.optimizer), "an optimizer");
-    update_coefficients(optimizer_, optimizer_attributes_, updates, learning_rate, coefficients_);
-    return run_training(batch, order, {nullptr, coefficients_.data()});
-  }
-
-  // Forward, loss, and backward if the loss is finite. x is read by the numbers in `order` unless they are null.
-  double run_training(const Batch<T>& batch, const Index* order, const Learning<T>& learning) {
-    Training& training = *training_;
-    const double scale = mean_scale(batch.rows, batch.weights);
-    double loss = 0;
-    run_team(training.pass.threads(), [&](const Team& team) {
-      training.pass.load(team, batch.x, order);
-      training.pass.forward(team);
-      const double value = training.loss.run(team, targets_of(batch), batch.weights, scale);
-      if (team.rank() == 0) loss = value;
-      if (std::isfinite(value) || learning.gradients != nullptr) training.pass.backward(team, learning);
-    });
-    return loss;
-  }
-
-  // The targets and weights of some rows; x itself is read by index.
-  Batch<T> gather(const Batch<T>& data, Size rows, const Index* order) {
-    Batch<T> batch;
-    batch.rows = rows;
-    batch.x = data.x;
-    if (data.y.labels != nullptr) {
-      Index* labels = labels_.reserve(rows);
-      for (Size i = 0; i < rows; ++i) labels[i] = data.y.labels[order[i]];
-      batch.y.labels = labels;
-    } else {
-      const Size columns = width(plan_.prediction);
-      T* values = values_.reserve(rows * columns);
-      for (Size i = 0; i < rows; ++i) {
-        std::copy_n(data.y.values + static_cast<Size>(order[i]) * columns, columns, values + i * columns);
-      }
-      batch.y.values = values;
-    }
-    if (data.weights != nullptr) {
-      T* weights = weights_.reserve(rows);
-      for (Size i = 0; i < rows; ++i) weights[i] = data.weights[order[i]];
-      batch.weights = weights;
-    }
-    return batch;
-  }
-
   Plan plan_;
   std::vector<Stage> stages_;
   Common<T> common_;
   Pass<T> predicting_;
   Pass<T> keeping_;
-  std::optional<Training> training_;
+  std::optional<Training<T>> training_;  // where the plan has a loss
   OptimizerKind optimizer_ = OptimizerKind::sgd;
   std::vector<double> optimizer_attributes_;
   std::vector<double> coefficients_;  // of the update being made
   std::vector<Span> spans_;
   Size forward_rows_ = 0;  // of the last forward, while its activations are whole
-  AlignedBuffer<Index> labels_;
-  AlignedBuffer<T> values_;
-  AlignedBuffer<T> weights_;
 };
 
 template <class T>

@@ -52,6 +52,7 @@ class Trainer:
         model.check_loss("Trainer", self._loss)
         self._network: Any = None
         self._made_for: tuple[Any, int] | None = None
+        self._slice: tuple[int, int] = (0, 1)  # steps that a slice of an epoch has, for batches of that size
 
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
         """One forward pass, backward pass and update on one batch.
@@ -158,9 +159,10 @@ class Trainer:
         x, y, sample_weight = rows
         batches = -(-len(order) // batch_size)
         losses = np.empty(batches)
-        done, size, seconds = 0, 1, 0.0
+        done, seconds = 0, 0.0
         while done < batches:
-            size = min(size, batches - done)
+            limit = self._slice[1] if self._slice[0] == batch_size else 1
+            size = min(limit, batches - done)
             rates = np.full(size, optimizer.lr)
             start = time.perf_counter()
             with interrupt_deferred():  # the updates made and their count belong together
@@ -175,7 +177,8 @@ class Trainer:
             seconds += elapsed
             done += ran
             bar.steps(ran)
-            size = max(1, int(ran * min(_SLICE_SECONDS / max(elapsed, 1e-9), 8)))
+            in_time = int(_SLICE_SECONDS * ran / max(elapsed, 1e-9))
+            self._slice = batch_size, max(1, min(in_time, 8 * limit))  # one fast step is no proof for a thousand
         weight = np.ones(len(order)) if sample_weight is None else sample_weight[order].astype(np.float64)
         shares = np.add.reduceat(weight, np.arange(0, len(order), batch_size))
         return {"loss": float(np.average(losses, weights=shares)), "seconds": seconds}

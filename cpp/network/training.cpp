@@ -1,0 +1,125 @@
+#include "network/training.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "ops/loss.hpp"
+
+namespace densegrad {
+namespace {
+
+constexpr Size kEvaluationRows = 1024;
+
+}  // namespace
+
+template <class T>
+Training<T>::Training(const Common<T>& common, const Plan& plan, const std::vector<Stage>& stages)
+    : pass_(common, plan, stages, stages_until(stages, plan, plan.prediction), Purpose::train),
+      evaluation_(common, plan, stages, stages_until(stages, plan, plan.prediction), Purpose::predict),
+      loss_(common.kernels, static_cast<int>(loss_named(plan.loss.primitive)),
+            attribute_values(find_primitive("loss", plan.loss.primitive), plan.loss.attributes)),
+      inputs_(plan.widths[static_cast<std::size_t>(plan.input)]),
+      outputs_(plan.widths[static_cast<std::size_t>(plan.prediction)]) {}
+
+template <class T>
+double Training<T>::loss(const Batch<T>& batch) {
+  const double scale = mean_scale(batch.rows, batch.weights);
+  double sum = 0;
+  rows_ = 0;
+  for (Size first = 0; first < batch.rows; first += kEvaluationRows) {
+    const Batch<T> part = part_of(batch, first, std::min(kEvaluationRows, batch.rows - first));
+    evaluation_.prepare(part.rows);
+    loss_.prepare(evaluation_.output(), evaluation_.output(), evaluation_.threads());
+    run_team(evaluation_.threads(), [&](const Team& team) {
+      evaluation_.load(team, part.x, nullptr);
+      evaluation_.forward(team);
+      const double value = loss_.run(team, targets_of(part), part.weights, scale);
+      if (team.rank() == 0) sum += value;
+    });
+  }
+  return sum;
+}
+
+template <class T>
+void Training<T>::prepare(Size rows, bool dx) {
+  pass_.prepare(rows, dx);
+  if (rows_ == rows && dx_ == dx) return;
+  loss_.prepare(pass_.output(), pass_.output_gradient(), pass_.threads());
+  rows_ = rows;
+  dx_ = dx;
+}
+
+template <class T>
+double Training<T>::run(const Batch<T>& data, const Index* order, const Index* upcoming, const Learning<T>& learning) {
+  if (data.y.labels != nullptr && !gather_labels(data.y.labels, order)) {
+    return std::numeric_limits<double>::quiet_NaN();
+  }
+  pass_.expect(data, order + rows_, upcoming);
+  return run(gather(data, order), order, learning);
+}
+
+template <class T>
+double Training<T>::run(const Batch<T>& batch, const Index* order, const Learning<T>& learning) {
+  const double scale = mean_scale(rows_, batch.weights);
+  double loss = 0;
+  run_team(pass_.threads(), [&](const Team& team) {
+    pass_.load(team, batch.x, order);
+    pass_.forward(team);
+    const double value = loss_.run(team, targets_of(batch), batch.weights, scale);
+    if (team.rank() == 0) loss = value;
+    if (std::isfinite(value) || learning.gradients != nullptr) pass_.backward(team, learning);
+  });
+  return loss;
+}
+
+template <class T>
+Batch<T> Training<T>::part_of(const Batch<T>& batch, Size first, Size rows) const {
+  Batch<T> part;
+  part.rows = rows;
+  part.x = batch.x + first * inputs_;
+  if (batch.y.values != nullptr) part.y.values = batch.y.values + first * outputs_;
+  if (batch.y.labels != nullptr) part.y.labels = batch.y.labels + first;
+  if (batch.weights != nullptr) part.weights = batch.weights + first;
+  return part;
+}
+
+// Whether they all are in range.
+template <class T>
+bool Training<T>::gather_labels(const Index* labels, const Index* order) {
+  Index* gathered = labels_.reserve(rows_);
+  bool good = true;
+  for (Size i = 0; i < rows_; ++i) {
+    gathered[i] = labels[order[i]];
+    good &= gathered[i] >= 0 && gathered[i] < outputs_;
+  }
+  return good;
+}
+
+// The targets and weights of some rows; x itself is read by their numbers.
+template <class T>
+Batch<T> Training<T>::gather(const Batch<T>& data, const Index* order) {
+  Batch<T> batch;
+  batch.rows = rows_;
+  batch.x = data.x;
+  if (data.y.labels != nullptr) {
+    batch.y.labels = labels_.data();
+  } else {
+    T* values = values_.reserve(rows_ * outputs_);
+    for (Size i = 0; i < rows_; ++i) {
+      std::copy_n(data.y.values + static_cast<Size>(order[i]) * outputs_, outputs_, values + i * outputs_);
+    }
+    batch.y.values = values;
+  }
+  if (data.weights != nullptr) {
+    T* weights = weights_.reserve(rows_);
+    for (Size i = 0; i < rows_; ++i) weights[i] = data.weights[order[i]];
+    batch.weights = weights;
+  }
+  return batch;
+}
+
+template class Training<float>;
+template class Training<double>;
+
+}  // namespace densegrad

@@ -1,0 +1,47 @@
+#pragma once
+
+#include "base/aligned_buffer.hpp"
+#include "network/bound_loss.hpp"
+#include "network/pass.hpp"
+
+namespace densegrad {
+
+/// Forward, loss and backward on one batch: what a network with a loss does.
+template <class T>
+class Training {
+ public:
+  Training(const Common<T>& common, const Plan& plan, const std::vector<Stage>& stages);
+
+  /// The mean loss of a batch, whose activations are held for a part of its rows at a time.
+  double loss(const Batch<T>& batch);
+
+  /// Lays out memory for batches of so many rows; dx: the gradient of the input is wanted, too.
+  void prepare(Size rows, bool dx);
+  Panels<T> input_gradient() { return pass_.input_gradient(); }
+
+  /// The mean loss; then the way back, but for an update from a loss that is not finite.
+  double run(const Batch<T>& batch, const Learning<T>& learning) { return run(batch, nullptr, learning); }
+
+  /// The same for the rows of a data set with the numbers in `order`, as many as were prepared for; those from there
+  /// to `upcoming` are asked for while it computes. A label out of range makes the loss NaN.
+  double run(const Batch<T>& data, const Index* order, const Index* upcoming, const Learning<T>& learning);
+
+ private:
+  double run(const Batch<T>& batch, const Index* order, const Learning<T>& learning);
+  Targets<T> targets_of(const Batch<T>& batch) const { return {batch.y.values, outputs_, batch.y.labels}; }
+  Batch<T> part_of(const Batch<T>& batch, Size first, Size rows) const;
+  bool gather_labels(const Index* labels, const Index* order);
+  Batch<T> gather(const Batch<T>& data, const Index* order);
+
+  Pass<T> pass_;
+  Pass<T> evaluation_;
+  BoundLoss<T> loss_;
+  Size inputs_, outputs_;
+  Size rows_ = 0;  // that loss_ is bound for, to pass_; 0 while it is bound to evaluation_
+  bool dx_ = false;
+  AlignedBuffer<Index> labels_;
+  AlignedBuffer<T> values_;
+  AlignedBuffer<T> weights_;
+};
+
+}  // namespace densegrad
