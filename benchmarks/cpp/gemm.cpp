@@ -149,7 +149,8 @@ void sweep_transposed(benchmark::State& state, const InstructionSet& set, Extent
   s.finish = finish;
   if (optimizer != nullptr) {
     coefficients = update_coefficients(static_cast<OptimizerKind>(place), attribute_values(*optimizer, {}), 0, kRate);
-    s.rule = {kernels<T>(set).update[place], states > 0 ? memory.data() : nullptr, c.size(), coefficients.data()};
+    s.rule = {kernels<T>(set).update[place], states > 0 ? memory.data() : nullptr, c.size(), optimizer->state,
+              coefficients.data()};
   }
   const auto call = [&] { kernels<T>(set).sweep_transposed(s); };
   const auto wanted = [&](Size i, Size j, double before) {

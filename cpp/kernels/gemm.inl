@@ -26,16 +26,26 @@ struct Operands {
   typename Vec<T>::Lanes there[kVectors];
 };
 
-// What a tile needs at its end, asked for while its first products run: lines of C, and of two matrices laid out as C
-// (y, or an optimiser's state), which are C again where there are none.
+// What a tile needs at its end, asked for row by row while its products run: C, and matrices laid out as C (y, or an
+// optimiser's state).
 template <class T>
 struct Ahead {
-  const T* c;
-  const T* second;
-  const T* third;
+  static constexpr int kMost = 3;
+  const T* row[kMost];
+  int count;  // of matrices
   ptrdiff_t stride;
   int rows;  // still to be asked for
 };
+
+template <int kVectors, class T>
+[[gnu::always_inline]] inline void ask_for_row(Ahead<T>& ahead) {
+  for (int i = 0; i < ahead.count; ++i) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) __builtin_prefetch(ahead.row[i] + v * Vec<T>::kLanes, 1);
+    ahead.row[i] += ahead.stride;
+  }
+  --ahead.rows;
+}
 
 constexpr int kUnroll = 4;
 constexpr int kRowsAhead = 8;  // of B, between what is multiplied and what is asked for
@@ -69,24 +79,14 @@ template <Access kAccess, bool kPack, class T, int kVectors>
   if (kPack) o.packed += steps * kPanel<T>;
 }
 
-// `depth` products that lie within one panel of A, the first of them with a row of C asked for each
+// `depth` products that lie within one panel of A
 template <Access kAccess, bool kPack, class T, int kRows, int kVectors>
 [[gnu::always_inline]] inline void accumulate(Accumulators<T, kRows, kVectors>& c, ptrdiff_t depth,
                                               Operands<T, kVectors>& o, Ahead<T>& ahead) {
-  for (; depth >= kUnroll && ahead.rows > 0; depth -= kUnroll, ahead.rows -= kUnroll) {
+  for (; depth >= kUnroll && ahead.rows > 0; depth -= kUnroll) {
+    ask_for_row<kVectors>(ahead);
 #pragma GCC unroll 4
-    for (int u = 0; u < kUnroll; ++u) {
-      multiply_add<kAccess, kPack>(c, o, u);
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) {
-        __builtin_prefetch(ahead.c + v * Vec<T>::kLanes, 1);
-        __builtin_prefetch(ahead.second + v * Vec<T>::kLanes, 1);
-        if (kAccess == Access::columns) __builtin_prefetch(ahead.third + v * Vec<T>::kLanes, 1);
-      }
-      ahead.c += ahead.stride;
-      ahead.second += ahead.stride;
-      if (kAccess == Access::columns) ahead.third += ahead.stride;
-    }
+    for (int u = 0; u < kUnroll; ++u) multiply_add<kAccess, kPack>(c, o, u);
     advance<kAccess, kPack>(o, kUnroll);
   }
   for (; depth >= kUnroll; depth -= kUnroll) {
@@ -229,11 +229,12 @@ template <Access kAccess, bool kPack, int kRows, int kVectors, class T>
   o.packed = kPack ? source.packed + column : nullptr;
 #pragma GCC unroll 4
   for (int v = 0; v < kVectors; ++v) o.there[v] = Vec<T>::first(columns - v * Vec<T>::kLanes);
-  Ahead<T> ahead{s.c + corner, s.c + corner, s.c + corner, s.c_stride, kRows};
-  if (kAccess == Access::rows && s.y != nullptr) ahead.second = s.y + corner;
-  if (kAccess == Access::columns && s.finish == Finish::update && s.rule.state != nullptr) {
-    ahead.second = s.rule.state + corner;
-    ahead.third = ahead.second + s.rule.state_size;
+  Ahead<T> ahead{{s.c + corner}, 1, s.c_stride, kRows};
+  if (kAccess == Access::rows && s.y != nullptr) ahead.row[ahead.count++] = s.y + corner;
+  if (kAccess == Access::columns && s.finish == Finish::update) {
+    for (int i = 0; i < s.rule.states && ahead.count < ahead.kMost; ++i) {
+      ahead.row[ahead.count++] = s.rule.state + i * s.rule.state_size + corner;
+    }
   }
   for (ptrdiff_t left = s.depth; left > 0; left -= kPanel<T>) {
     if (s.upcoming != nullptr) ask_for(*s.upcoming);

@@ -40,12 +40,14 @@ template <class T>
 using Update = void (*)(ptrdiff_t rows, ptrdiff_t columns, T* w, ptrdiff_t w_stride, const T* dw, ptrdiff_t dw_stride,
                         T* state, ptrdiff_t state_size, const double* coefficients) noexcept;
 
-/// An optimiser's update of a matrix: the kernel, its state laid out as the matrix, and its coefficients.
+/// An optimiser's update of a matrix: the kernel, so many states laid out as the matrix, state_size apart, and the
+/// coefficients.
 template <class T>
 struct UpdateRule {
   Update<T> kernel;
   T* state;
   ptrdiff_t state_size;
+  int states;
   const double* coefficients;
 };
 

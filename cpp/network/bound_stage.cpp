@@ -138,7 +138,7 @@ class DenseStage final : public BoundStage<T> {
     T* state = common_.state == nullptr ? nullptr : common_.state + slot.offset;
     return {common_.parameters + slot.offset,
             common_.finish,
-            {common_.update, state, common_.parameter_count, learning.coefficients}};
+            {common_.update, state, common_.parameter_count, common_.states, learning.coefficients}};
   }
 
   const Common<T>& common_;

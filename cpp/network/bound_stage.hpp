@@ -15,6 +15,7 @@ struct Common {
   T* parameters;
   T* state;  // of the optimiser, laid out as the parameters
   Size parameter_count;
+  int states = 0;  // numbers of state for each parameter
   Update<T> update = nullptr;
   Finish finish = Finish::store;  // by which a tile updates the parameters it has the gradient of
 };

@@ -121,6 +121,7 @@ class Network<T>::Implementation {
     }
     optimizer_ = optimizer_named(plan_.optimizer.primitive);
     optimizer_attributes_ = attribute_values(row, plan_.optimizer.attributes);
+    common_.states = row.state;
     common_.update = common_.kernels.update[static_cast<int>(optimizer_)];
     common_.finish = optimizer_ == OptimizerKind::sgd ? Finish::descend : Finish::update;
     spans_ = trainable_spans(plan_);

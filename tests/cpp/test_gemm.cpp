@@ -177,7 +177,7 @@ void check(Product<T>& product, const Variant& v, bool whole, Random& random) {
   s.c_stride = c.stride();
   s.y = v.finish == Finish::relu_mask ? y.data() : nullptr;
   s.rate = rate;
-  if (v.finish == Finish::update) s.rule = {traced_update<T>, state.data(), state_size, coefficients};
+  if (v.finish == Finish::update) s.rule = {traced_update<T>, state.data(), state_size, 2, coefficients};
   s.finish = v.finish;
   if (product.transposed) {
     kernels<T>().sweep_transposed(s);
