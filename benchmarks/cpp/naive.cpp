@@ -15,6 +15,7 @@ const std::map<std::string, double (*)(double)> kElementwise = {
     {"identity", [](double z) { return z; }},
     {"sigmoid", [](double z) { return 1 / (1 + std::exp(-z)); }},
     {"tanh", [](double z) { return std::tanh(z); }},
+    {"gelu", [](double z) { return z * std::erfc(-z * std::sqrt(0.5)) / 2; }},
     {"relu", [](double z) { return std::max(z, 0.0); }},
 };
 

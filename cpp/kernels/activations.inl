@@ -59,6 +59,26 @@ DENSEGRAD_BACKWARD(relu) {
   });
 }
 
+// y = z Phi(z), where Phi(z) = (1 + erf(z / sqrt 2)) / 2
+DENSEGRAD_FORWARD(gelu) {
+  map_forward(rows, columns, z, z_stride, y, y_stride, [](Vec<T> v) {
+    const Normal<T> at = normal(abs(v));
+    const Vec<T> below = max(Vec<T>::set(-40), v) * at.mills * at.bell;  // 0, not NaN, for an infinite z
+    return select(less(v, Vec<T>::set(0)), below, v * fnma(at.mills, at.bell, Vec<T>::set(1)));
+  });
+}
+
+// dz = dy (Phi(z) + z phi(z)), where phi(z) = exp(-z^2 / 2) / sqrt(2 pi)
+DENSEGRAD_BACKWARD(gelu) {
+  map_backward(rows, columns, dy, dy_stride, z, z_stride, dz, dz_stride, [](Vec<T> d, Vec<T> v) {
+    const Normal<T> at = normal(abs(v));
+    const Vec<T> phi = at.bell * Vec<T>::set(T(0.39894228040143268));
+    const Vec<T> held = min(Vec<T>::set(40), max(Vec<T>::set(-40), v));
+    const Vec<T> upper = at.mills * at.bell;
+    return d * fma(held, phi, select(less(v, Vec<T>::set(0)), upper, Vec<T>::set(1) - upper));
+  });
+}
+
 // The largest element of a row. NaN is passed over: its exponential makes the row's sum NaN.
 template <class T>
 T row_max(ptrdiff_t columns, const T* z) {

@@ -117,7 +117,6 @@ void BackwardProduct<T>::prepare(const Kernels<T>& kernels, Panels<const T> dz, 
       s.columns = std::min(kPanel<T>, in_ - column);
       s.a = dz.data + corner;
       s.a_panel = dz.panel_size();
-      s.b = w + column;  // w itself where it is a row already
       s.b_stride = kPanel<T>;
       s.c = dx.panel(p) + corner;
       s.c_stride = kPanel<T>;
@@ -132,21 +131,24 @@ void BackwardProduct<T>::prepare(const Kernels<T>& kernels, Panels<const T> dz, 
 
 template <class T>
 void BackwardProduct<T>::pack(Size panel, T* target) const {
-  const Size column = panel * kPanel<T>;
-  kernels_->pack_transposed(std::min(kPanel<T>, in_ - column), out_, w_ + column * out_, out_, target, kPanel<T>);
+  const Size column = panel * kPanel<T>, columns = std::min(kPanel<T>, in_ - column);
+  if (out_ == 1) {  // w is w^T
+    kernels_->pack_rows(1, columns, w_ + column, columns, nullptr, target, kPanel<T>);
+  } else {
+    kernels_->pack_transposed(columns, out_, w_ + column * out_, out_, target, kPanel<T>);
+  }
 }
 
 template <class T>
 void BackwardProduct<T>::run(const Team& team, const Help<T>& help) {
-  const bool packs = out_ > 1, shared = packs && shared_;
-  if (shared) team.for_each(panels_, [&](Size p) { pack(p, help.scratch + p * packed_size_); });
+  if (shared_) team.for_each(panels_, [&](Size p) { pack(p, help.scratch + p * packed_size_); });
   T* own = help.scratch + team.rank() * packed_size_;
   team.for_each(static_cast<Size>(tasks_.size()), [&](Size i) {
     Task& task = tasks_[static_cast<std::size_t>(i)];
     Sweep<T>& s = task.sweep;
     s.upcoming = help.upcoming;
-    if (packs && !shared) pack(task.panel, own);
-    if (packs) s.b = shared ? help.scratch + task.panel * packed_size_ : own;
+    if (!shared_) pack(task.panel, own);
+    s.b = shared_ ? help.scratch + task.panel * packed_size_ : own;
     kernels_->sweep(s);
     if (f_.activation != kIdentity) {
       kernels_->activation_backward[f_.activation](s.rows, s.columns, s.c, kPanel<T>, task.z, kPanel<T>, task.y,

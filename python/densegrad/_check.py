@@ -31,7 +31,8 @@ def choice(who: str, what: str, value: Any, choices: Iterable[str]) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{who}: expected {what} as a name ({', '.join(choices)}), got {_describe(value)}")
     if value not in choices:
-        near = difflib.get_close_matches(value.lower(), choices, n=3)
+        lower = value.lower()
+        near = [lower] if lower in choices else difflib.get_close_matches(lower, choices, n=3)
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"choose from {', '.join(choices)}"
         raise ValueError(f"{who}: unknown {what} {value!r}; {hint}")
     return value

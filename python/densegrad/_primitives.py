@@ -57,6 +57,16 @@ _ROWS = (
     Primitive("tanh", "activation", "y = tanh(z)", reads="y", ulp=4, range=(-1, 1), onnx="Tanh"),
     Primitive("relu", "activation", "y = max(z, 0)", reads="y", range=(0, inf), onnx="Relu", init="he_normal"),
     Primitive(
+        "gelu",
+        "activation",
+        "y = z Phi(z), Phi(z) = (1 + erf(z / sqrt(2))) / 2",
+        reads="z",
+        ulp=8,
+        range=(-0.17004, inf),
+        onnx="Gelu",
+        init="he_normal",
+    ),
+    Primitive(
         "softmax",
         "activation",
         "y_j = exp(z_j) / sum_k exp(z_k)",

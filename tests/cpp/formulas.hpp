@@ -38,6 +38,7 @@ inline constexpr Real kInfinity = std::numeric_limits<Real>::infinity();
 
 inline Real sigmoid(Real z) { return z >= 0 ? 1 / (1 + std::exp(-z)) : std::exp(z) / (1 + std::exp(z)); }
 inline Real softplus(Real z) { return std::max(z, 0.0L) + std::log1p(std::exp(-std::fabs(z))); }
+inline Real normal_cdf(Real z) { return std::erfc(-z * std::sqrt(0.5L)) / 2; }
 inline Real times(Real factor, Real value) { return factor == 0 ? 0 : factor * value; }  // 0 log 0 = 0
 
 inline Row map(const Row& z, Real (*f)(Real)) {
@@ -116,6 +117,15 @@ inline const std::map<std::string, ActivationFormula>& activation_formulas() {
           return slope(dy, z, y, [](Real, Real a) -> Real { return a > 0 ? 1 : 0; });
         },
         0, kInfinity}},
+      {"gelu",
+       {[](const Row& z) { return map(z, [](Real v) { return std::max(v, -200.0L) * normal_cdf(v); }); },
+        [](const Row& dy, const Row& z, const Row& y) {
+          return slope(dy, z, y, [](Real v, Real) {
+            const Real held = std::clamp(v, -200.0L, 200.0L);
+            return normal_cdf(v) + held * std::exp(-held * held / 2) / std::sqrt(2 * std::acos(-1.0L));
+          });
+        },
+        -0.17004L, kInfinity}},
       {"softmax",
        {softmax,
         [](const Row& dy, const Row&, const Row& y) {

@@ -148,6 +148,7 @@ TEST_CASE_TEMPLATE("a forward gives the limit at extreme numbers, and NaN for Na
       {"sigmoid", 0, 0, 0.5, 0.5, 1, 1},
       {"tanh", -1, -1, -0.0, 0, 1, 1},
       {"relu", 0, 0, 0, 0, 1e4, kLimit},
+      {"gelu", 0, 0, -0.0, 0, 1e4, kLimit},
   };
   for (const PrimitiveRow& row : activations(false)) {
     CAPTURE(std::string(row.name));

@@ -120,7 +120,7 @@ def test_initial_weights_have_the_variance_of_their_scheme(dtype, scheme, fan_in
 
 @pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
 def test_auto_initialisation_follows_the_activation(activation):
-    scheme = {"relu": "he_normal"}.get(activation, "glorot_uniform")
+    scheme = {"relu": "he_normal", "gelu": "he_normal"}.get(activation, "glorot_uniform")
     auto = dg.Sequential([dg.Dense(9, activation)], input_size=4, seed=3)
     named = dg.Sequential([dg.Dense(9, activation, init=scheme)], input_size=4, seed=3)
     np.testing.assert_array_equal(auto.parameters, named.parameters)

@@ -35,6 +35,7 @@ ORACLES = {
     "sigmoid": special.expit,
     "tanh": np.tanh,
     "relu": lambda z: np.where(z > 0, z, 0.0),
+    "gelu": lambda z: np.maximum(z, -200) * special.ndtr(z),
     "softmax": lambda z: special.softmax(z, axis=-1),
 }
 
@@ -165,12 +166,17 @@ def grid(dtype):
     return np.concatenate([-steps, steps]).astype(dtype)
 
 
+def oracle_error(name, z, exact):
+    """What rounding z / sqrt(2) costs SciPy, and our NumPy twin, in the tail of the normal distribution."""
+    return np.abs(exact) * z.astype("float64") ** 2 * 2.0**-52 if name == "gelu" else 0.0
+
+
 def assert_within_ulps(got, exact, ulp, also=0.0):
-    """Within ``ulp`` units of float32, or 1e-14 in float64; below the smallest normal number, 0 will do."""
+    """Within ``ulp`` units of float32, or 1e-14 in float64 for each 4 of them; below the smallest normal number, 0 will do."""
     if got.dtype == "float32":
         allowed = ulp * np.spacing(np.abs(exact).astype("float32")).astype("float64")
     else:
-        allowed = np.abs(exact) * 1e-14 * (ulp > 0)
+        allowed = np.abs(exact) * 1e-14 * ulp / 4
     allowed = allowed + also + (np.finfo(got.dtype).tiny if ulp else 0)
     error = np.abs(got.astype("float64") - exact)
     worst = np.argmax(error - allowed)
@@ -182,7 +188,8 @@ def test_elementwise_activations_are_within_their_ulps_over_the_whole_range(back
     z = grid(dtype)
     y = dg.ops.activation_forward(name, z)
     assert y.dtype == dtype
-    assert_within_ulps(y, ORACLES[name](z.astype("float64")), PRIMITIVES[name].ulp)
+    exact = ORACLES[name](z.astype("float64"))
+    assert_within_ulps(y, exact, PRIMITIVES[name].ulp, also=oracle_error(name, z, exact))
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 10, 17, 33, 100])
@@ -213,8 +220,9 @@ def test_extreme_z_gives_the_mathematical_limit(backend, dtype, name):
     y = dg.ops.activation_forward(name, z)
     finite = np.isfinite(z)
     exact = ORACLES[name](z.astype("float64"))
-    assert_within_ulps(y[finite], exact[finite], PRIMITIVES[name].ulp)
-    limits = {"identity": (-np.inf, np.inf), "sigmoid": (0, 1), "tanh": (-1, 1), "relu": (0, np.inf)}
+    also = oracle_error(name, z[finite], exact[finite])
+    assert_within_ulps(y[finite], exact[finite], PRIMITIVES[name].ulp, also)
+    limits = {"identity": (-np.inf, np.inf), "sigmoid": (0, 1), "tanh": (-1, 1), "relu": (0, np.inf), "gelu": (0, np.inf)}
     low, high = limits[name]
     assert y[-1] == low
     assert y[-2] == high

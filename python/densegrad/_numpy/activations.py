@@ -6,6 +6,8 @@ Every pair works on arrays of any shape; a ``by_row`` activation works on the la
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from densegrad._numpy.types import FloatArray
@@ -55,6 +57,27 @@ def relu_forward(z: FloatArray) -> FloatArray:
 def relu_backward(dy: FloatArray, z: FloatArray, y: FloatArray) -> FloatArray:
     """dz = dy where y > 0, else 0; the derivative at 0 is taken as 0."""
     dz: FloatArray = np.where(y > 0, dy, dy.dtype.type(0))
+    return dz
+
+
+def _normal_cdf(z: FloatArray) -> FloatArray:
+    """Phi(z) = erfc(-z / sqrt(2)) / 2, which unlike (1 + erf) / 2 keeps its precision where z is negative."""
+    erfc = np.frompyfunc(math.erfc, 1, 1)
+    phi: FloatArray = np.asarray(erfc(z.astype(np.float64) * -math.sqrt(0.5)) / 2, np.float64)
+    return phi
+
+
+def gelu_forward(z: FloatArray) -> FloatArray:
+    """y = z Phi(z); Hendrycks and Gimpel, Gaussian error linear units (2016)."""
+    y: FloatArray = (np.maximum(z, -40) * _normal_cdf(z)).astype(z.dtype)  # 0, not NaN, for an infinite z
+    return y
+
+
+def gelu_backward(dy: FloatArray, z: FloatArray, y: FloatArray) -> FloatArray:
+    """dz = dy (Phi(z) + z phi(z)), where phi(z) = exp(-z^2 / 2) / sqrt(2 pi)."""
+    held = np.clip(z.astype(np.float64), -40, 40)
+    slope = _normal_cdf(z) + held * np.exp(-held * held / 2) / math.sqrt(2 * math.pi)
+    dz: FloatArray = (dy * slope).astype(dy.dtype)
     return dz
 
 
