@@ -26,6 +26,10 @@ struct Operands {
   typename Vec<T>::Lanes there[kVectors];
 };
 
+// Vectors of a cache line.
+template <class T>
+constexpr int kVectorsOfLine = 64 / (Vec<T>::kLanes * static_cast<int>(sizeof(T)));
+
 // What a tile needs at its end, asked for row by row while its products run: C, and matrices laid out as C (y, or an
 // optimiser's state).
 template <class T>
@@ -41,13 +45,12 @@ template <int kVectors, class T>
 [[gnu::always_inline]] inline void ask_for_row(Ahead<T>& ahead) {
   for (int i = 0; i < ahead.count; ++i) {
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) __builtin_prefetch(ahead.row[i] + v * Vec<T>::kLanes, 1);
+    for (int v = 0; v < kVectors; v += kVectorsOfLine<T>) __builtin_prefetch(ahead.row[i] + v * Vec<T>::kLanes, 1);
     ahead.row[i] += ahead.stride;
   }
   --ahead.rows;
 }
 
-constexpr int kUnroll = 4;
 constexpr int kRowsAhead = 8;  // of B, between what is multiplied and what is asked for
 
 // sum(i, j) += A(i, k) B(k, j) for k = u
@@ -56,12 +59,13 @@ template <Access kAccess, bool kPack, class T, int kRows, int kVectors>
                                                 int u) {
   constexpr ptrdiff_t row_step = kAccess == Access::rows ? kPanel<T> : 1;
   constexpr ptrdiff_t k_step = kAccess == Access::rows ? 1 : kPanel<T>;
+  __atomic_signal_fence(__ATOMIC_ACQ_REL);  // loads brought forward from the next product would push out accumulators
   const T* b = o.b + u * o.b_stride;
   Vec<T> row[kVectors];
 #pragma GCC unroll 4
   for (int v = 0; v < kVectors; ++v) {
     row[v] = kPack ? Vec<T>::load(b + v * Vec<T>::kLanes, o.there[v]) : Vec<T>::load(b + v * Vec<T>::kLanes);
-    __builtin_prefetch(b + v * Vec<T>::kLanes + kRowsAhead * o.b_stride);
+    if (v % kVectorsOfLine<T> == 0) __builtin_prefetch(b + v * Vec<T>::kLanes + kRowsAhead * o.b_stride);
     if (kPack) row[v].store(o.packed + u * kPanel<T> + v * Vec<T>::kLanes);
   }
 #pragma GCC unroll 16
@@ -83,16 +87,16 @@ template <Access kAccess, bool kPack, class T, int kVectors>
 template <Access kAccess, bool kPack, class T, int kRows, int kVectors>
 [[gnu::always_inline]] inline void accumulate(Accumulators<T, kRows, kVectors>& c, ptrdiff_t depth,
                                               Operands<T, kVectors>& o, Ahead<T>& ahead) {
-  for (; depth >= kUnroll && ahead.rows > 0; depth -= kUnroll) {
+  for (; depth >= Vec<T>::kUnroll && ahead.rows > 0; depth -= Vec<T>::kUnroll) {
     ask_for_row<kVectors>(ahead);
 #pragma GCC unroll 4
-    for (int u = 0; u < kUnroll; ++u) multiply_add<kAccess, kPack>(c, o, u);
-    advance<kAccess, kPack>(o, kUnroll);
+    for (int u = 0; u < Vec<T>::kUnroll; ++u) multiply_add<kAccess, kPack>(c, o, u);
+    advance<kAccess, kPack>(o, Vec<T>::kUnroll);
   }
-  for (; depth >= kUnroll; depth -= kUnroll) {
+  for (; depth >= Vec<T>::kUnroll; depth -= Vec<T>::kUnroll) {
 #pragma GCC unroll 4
-    for (int u = 0; u < kUnroll; ++u) multiply_add<kAccess, kPack>(c, o, u);
-    advance<kAccess, kPack>(o, kUnroll);
+    for (int u = 0; u < Vec<T>::kUnroll; ++u) multiply_add<kAccess, kPack>(c, o, u);
+    advance<kAccess, kPack>(o, Vec<T>::kUnroll);
   }
 #pragma GCC unroll 1
   for (; depth > 0; --depth) {
@@ -289,45 +293,46 @@ inline void tile_of(ptrdiff_t rows, const Sweep<T>& s, const Source<T>& source, 
   }
 }
 
-// The tiles of the rows [first, first + rows), as equal in height as they can be, so that no short tile is left over;
-// a is A's first element for them.
-template <Access kAccess, int kVectors, class T>
-void tiles_of(const Sweep<T>& s, Source<T> source, const T* a, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t column) {
+// The tiles of `some` rows side by side, so that what they read of A is still near for the second.
+template <Access kAccess, bool kPack, class T>
+inline void tiles_beside(ptrdiff_t some, const Sweep<T>& s, const Source<T>& source, const T* a, ptrdiff_t row) {
+  constexpr ptrdiff_t wide = 2 * Vec<T>::kLanes;
+  for (ptrdiff_t j = 0; j < s.columns; j += wide) {
+    if (s.columns - j <= Vec<T>::kLanes) {
+      tile_of<kAccess, kPack, 1>(some, s, source, a, row, j);
+    } else {
+      tile_of<kAccess, kPack, 2>(some, s, source, a, row, j);
+    }
+  }
+}
+
+// The tiles of the rows [row, row + rows), as equal in height as they can be, so that no short tile is left over; a is
+// A's first element for them.
+template <Access kAccess, class T>
+void tiles_below(const Sweep<T>& s, const T* a, ptrdiff_t row, ptrdiff_t rows) {
   constexpr ptrdiff_t row_step = kAccess == Access::rows ? kPanel<T> : 1;
   const bool several = rows > Vec<T>::kTileRows;
   const ptrdiff_t tiles = several ? (rows + Vec<T>::kTileRows - 1) / Vec<T>::kTileRows : 1;
   const ptrdiff_t height = several ? rows / tiles : rows;
   ptrdiff_t taller = rows - tiles * height;  // so many tiles are one row taller
-  for (const ptrdiff_t end = first + rows; first < end; --taller) {
+  Source<T> source{s.b, s.b_stride, s.packed};
+  for (const ptrdiff_t end = row + rows; row < end; --taller) {
     const ptrdiff_t some = height + (taller > 0 ? 1 : 0);
-    if (kAccess == Access::rows && source.packed != nullptr) {  // the first tile leaves B behind, packed
-      tile_of<kAccess, kAccess == Access::rows, kVectors>(some, s, source, a, first, column);
+    if (kAccess == Access::rows && source.packed != nullptr) {  // the first leaves B behind, packed
+      tiles_beside<kAccess, kAccess == Access::rows>(some, s, source, a, row);
       source = {s.packed, kPanel<T>, nullptr};
     } else {
-      tile_of<kAccess, false, kVectors>(some, s, source, a, first, column);
+      tiles_beside<kAccess, false>(some, s, source, a, row);
     }
-    first += some;
+    row += some;
     a += some * row_step;
-  }
-}
-
-template <Access kAccess, class T>
-inline void panel_of(const Sweep<T>& s, const T* a, ptrdiff_t first, ptrdiff_t rows) {
-  constexpr ptrdiff_t wide = 2 * Vec<T>::kLanes;
-  const Source<T> source{s.b, s.b_stride, s.packed};
-  for (ptrdiff_t j = 0; j < s.columns; j += wide) {
-    if (s.columns - j <= Vec<T>::kLanes) {
-      tiles_of<kAccess, 1>(s, source, a, first, rows, j);
-    } else {
-      tiles_of<kAccess, 2>(s, source, a, first, rows, j);
-    }
   }
 }
 
 // C(i, j) = finish(sum_k A(i, k) B(k, j) + bias_j)
 template <class T>
 void sweep(const Sweep<T>& s) noexcept {
-  panel_of<Access::rows>(s, s.a, 0, s.rows);
+  tiles_below<Access::rows>(s, s.a, 0, s.rows);
 }
 
 // C(i, j) = finish(sum_k A(k, i) B(k, j)); a tile's rows lie within one panel of A
@@ -335,7 +340,7 @@ template <class T>
 void sweep_transposed(const Sweep<T>& s) noexcept {
   const T* a = s.a;
   for (ptrdiff_t row = 0; row < s.rows; row += kPanel<T>, a += s.a_panel) {
-    panel_of<Access::columns>(s, a, row, s.rows - row < kPanel<T> ? s.rows - row : kPanel<T>);
+    tiles_below<Access::columns>(s, a, row, s.rows - row < kPanel<T> ? s.rows - row : kPanel<T>);
   }
 }
 

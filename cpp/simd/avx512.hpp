@@ -16,6 +16,7 @@ template <>
 struct Vec<float> {
   static constexpr int kLanes = 16;
   static constexpr int kTileRows = 14;  // 14 x 2 accumulators, 2 columns of B, 1 broadcast: 31 of 32 registers
+  static constexpr int kUnroll = 4;
   using Mask = __mmask16;
   using Lanes = __mmask16;  // which lanes of a row are there
   __m512 v;
@@ -33,6 +34,7 @@ template <>
 struct Vec<double> {
   static constexpr int kLanes = 8;
   static constexpr int kTileRows = 14;
+  static constexpr int kUnroll = 4;
   using Mask = __mmask8;
   using Lanes = __mmask8;  // which lanes of a row are there
   __m512d v;

@@ -12,6 +12,7 @@ template <class T>
 struct Vec {
   static constexpr int kLanes = 1;
   static constexpr int kTileRows = 4;
+  static constexpr int kUnroll = 2;
   using Mask = bool;
   using Lanes = bool;  // whether the one lane is there
   T v;

@@ -13,18 +13,24 @@ import numpy as np
 
 from densegrad import _check
 
-Initializer = Callable[[tuple[int, int], np.random.Generator], "np.ndarray[Any, Any]"]
+Initializer = Callable[["np.ndarray[Any, Any]", np.random.Generator], None]  # fills w (in_features, out_features)
+
+_BLOCK = 2**17  # numbers drawn at a time: in float64, they would take more memory than the weights
 
 
 def _scaled(variance: Callable[[int, int], float], distribution: str) -> Initializer:
-    def draw(shape: tuple[int, int], generator: np.random.Generator) -> np.ndarray[Any, Any]:
-        std = variance(*shape) ** 0.5
-        if distribution == "normal":
-            return generator.normal(0.0, std, shape)
+    def fill(w: np.ndarray[Any, Any], generator: np.random.Generator) -> None:
+        fan_in, fan_out = w.shape
+        std = variance(fan_in, fan_out) ** 0.5
         limit = 3.0**0.5 * std  # a uniform draw on [-a, a] has variance a^2 / 3
-        return generator.uniform(-limit, limit, shape)
+        rows = max(1, _BLOCK // fan_out)
+        for block in (w[first : first + rows] for first in range(0, fan_in, rows)):
+            if distribution == "normal":
+                block[...] = generator.normal(0.0, std, block.shape)
+            else:
+                block[...] = generator.uniform(-limit, limit, block.shape)
 
-    return draw
+    return fill
 
 
 def _glorot(fan_in: int, fan_out: int) -> float:
@@ -49,7 +55,7 @@ INITIALIZERS: dict[str, Initializer] = {
     # LeCun et al., Efficient backprop (1998)
     "lecun_uniform": _scaled(_lecun, "uniform"),
     "lecun_normal": _scaled(_lecun, "normal"),
-    "zeros": lambda shape, generator: np.zeros(shape),
+    "zeros": lambda w, generator: w.fill(0),
 }
 
 
@@ -58,9 +64,9 @@ def check(who: str, name: Any) -> str:
     return _check.choice(who, "initializer", name, ["auto", *INITIALIZERS])
 
 
-def draw(name: str, shape: tuple[int, int], generator: np.random.Generator) -> np.ndarray[Any, Any]:
-    """Initial weights of shape (in_features, out_features), in float64.
+def fill(name: str, w: np.ndarray[Any, Any], generator: np.random.Generator) -> None:
+    """Draw the initial w (in_features, out_features), in place.
 
     Variances: Glorot 2 / (in + out), He 2 / in, LeCun 1 / in, each drawn ``_uniform`` or ``_normal``.
     """
-    return INITIALIZERS[name](shape, generator)
+    INITIALIZERS[name](w, generator)

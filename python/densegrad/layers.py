@@ -39,8 +39,8 @@ class Layer:
         """Shape of each of this layer's arrays, in the order they lie in the flat buffer."""
         raise NotImplementedError
 
-    def initial(self, in_features: int, generator: np.random.Generator) -> dict[str, np.ndarray[Any, Any]]:
-        """Initial values of this layer's arrays."""
+    def initialize(self, generator: np.random.Generator) -> None:
+        """Draw this layer's arrays, which are zero until then."""
         raise NotImplementedError
 
     def config(self) -> dict[str, Any]:
@@ -198,12 +198,11 @@ class Dense(Layer):
         shapes: dict[str, tuple[int, ...]] = {"w": (in_features, self.units)}
         return {**shapes, "b": (self.units,)} if self.use_bias else shapes
 
-    def initial(self, in_features: int, generator: np.random.Generator) -> dict[str, np.ndarray[Any, Any]]:
+    def initialize(self, generator: np.random.Generator) -> None:
         scheme = self.init
         if scheme == "auto":
             scheme = PRIMITIVES[self.activation or "identity"].init
-        values = {"w": initializers.draw(scheme, (in_features, self.units), generator)}
-        return {**values, "b": np.zeros(self.units)} if self.use_bias else values
+        initializers.fill(scheme, self.w, generator)
 
     def config(self) -> dict[str, Any]:
         return {

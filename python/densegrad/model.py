@@ -103,15 +103,12 @@ class BaseModel:
             raise ValueError(
                 f"{who}: expected a model without parameters, got one built for {self.input_size} features"
             )
+        count = plan.lower(self._layers, input_size, self.dtype, None, None).parameter_count
+        self._parameters = aligned_zeros(count, self.dtype)  # may be more than there is: nothing has changed yet
         self.input_size = input_size
-        lowered = self.lower()
-        self._parameters = aligned_zeros(lowered.parameter_count, self.dtype)
         self._bind(self._parameters, prefix="")
-        in_features = input_size
         for layer in self._layers:
-            for name, value in layer.initial(in_features, self.generator).items():
-                layer.views[name][...] = value
-            in_features = layer.out_features(in_features)
+            layer.initialize(self.generator)
 
     def lower(self, loss: plan.Loss | None = None, optimizer: plan.Optimizer | None = None) -> plan.Plan:
         """The plan of this model, as it stands now."""
