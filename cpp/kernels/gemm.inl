@@ -121,6 +121,15 @@ inline void ask_for(Upcoming& u) {
   }
 }
 
+// Asks for a tile's rows in the next panel of A: from one panel to the next the processor does not see a pattern.
+template <int kRows, class T>
+[[gnu::always_inline]] inline void ask_for_panel(const T* a) {
+  for (int i = 0; i < kRows; ++i) {
+    __builtin_prefetch(a + i * kPanel<T>);
+    __builtin_prefetch(a + i * kPanel<T> + kPanel<T> / 2);
+  }
+}
+
 template <Finish kFinish, class T>
 [[gnu::always_inline]] inline Vec<T> finished(Vec<T> sum, const T* c, const T* y, ptrdiff_t at, Vec<T> rate,
                                               ptrdiff_t n) {
@@ -242,6 +251,7 @@ template <Access kAccess, bool kPack, int kRows, int kVectors, class T>
   }
   for (ptrdiff_t left = s.depth; left > 0; left -= kPanel<T>) {
     if (s.upcoming != nullptr) ask_for(*s.upcoming);
+    if (kAccess == Access::rows && s.a_is_far && left > kPanel<T>) ask_for_panel<kRows>(o.a + s.a_panel);
     accumulate<kAccess, kPack>(sums, left < kPanel<T> ? left : kPanel<T>, o, ahead);
     if (kAccess == Access::rows) o.a += s.a_panel - kPanel<T>;  // on in the next panel
   }

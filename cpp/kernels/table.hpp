@@ -73,6 +73,7 @@ struct Sweep {
   ptrdiff_t columns;   // of C, at most kPanel
   const T* a;          // element (0, 0)
   ptrdiff_t a_panel;   // from one panel of A to the next
+  bool a_is_far;       // A does not fit in the second level of the cache
   const T* b;          // (depth, columns)
   ptrdiff_t b_stride;  // from one row of B to the next
   T* packed;           // where to leave a panel of B for the sweeps that follow, or null

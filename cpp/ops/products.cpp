@@ -32,6 +32,12 @@ Blocks blocks_of(Size rows, Size row_size, Size panels, int threads) {
   return {count, divide_up(rows, count)};
 }
 
+// Whether a block of A is more than half of a second level.
+template <class T>
+bool is_far(Size rows, Size columns) {
+  return rows * columns > 512 * 1024 / static_cast<Size>(sizeof(T));
+}
+
 // How often a sweep asks for upcoming rows: once for every panel of the depth of each tile.
 template <class T>
 Size rounds_of(const Sweep<T>& s) {
@@ -61,6 +67,7 @@ void ForwardProduct<T>::prepare(const Kernels<T>& kernels, Panels<const T> x, co
       s.columns = std::min(kPanel<T>, out - column);
       s.a = x.data + first * kPanel<T>;
       s.a_panel = x.panel_size();
+      s.a_is_far = is_far<T>(s.rows, in);
       s.b = w + column;
       s.b_stride = out;
       s.bias = b == nullptr ? nullptr : b + column;
@@ -117,6 +124,7 @@ void BackwardProduct<T>::prepare(const Kernels<T>& kernels, Panels<const T> dz, 
       s.columns = std::min(kPanel<T>, in_ - column);
       s.a = dz.data + corner;
       s.a_panel = dz.panel_size();
+      s.a_is_far = is_far<T>(s.rows, out_);
       s.b_stride = kPanel<T>;
       s.c = dx.panel(p) + corner;
       s.c_stride = kPanel<T>;
