@@ -47,6 +47,14 @@ def peers(session: nox.Session) -> None:
 
 
 @nox.session
+def sanitizers(session: nox.Session) -> None:
+    """The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer; takes some ten minutes."""
+    session.install("cmake", "ninja")
+    build = build_cpp(session, "-DDENSEGRAD_SANITIZE=address,undefined", "-DDENSEGRAD_BENCHMARKS=OFF")
+    session.run("ctest", "--test-dir", build, "--output-on-failure", "--no-tests=error")
+
+
+@nox.session
 def fallback(session: nox.Session) -> None:
     """The Python suite where no C++ compiler was found: NumPy alone, and the reason is said."""
     session.install(".[test]", env=NO_COMPILER)

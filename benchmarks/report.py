@@ -115,12 +115,15 @@ def as_markdown(results: Sequence[Result], peers: dict[str, str], facts: dict[st
 
 
 def processor() -> str:
-    """The processor's name."""
+    """The processor's name, and its family and model where they are known."""
     cpuinfo = Path("/proc/cpuinfo")
+    facts: dict[str, str] = {}
     if cpuinfo.is_file():
         for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
+            key, _, value = line.partition(":")
+            facts.setdefault(key.strip(), value.strip())
+    if "model name" in facts:  # which alone may be no more than a brand
+        return f"{facts['model name']}, family {facts.get('cpu family')}, model {facts.get('model')}"
     return platform.processor() or platform.machine()
 
 

@@ -281,8 +281,8 @@ template <Access kAccess, bool kPack, int kVectors, class T>
 inline void tile_of(ptrdiff_t rows, const Sweep<T>& s, const Source<T>& source, const T* a, ptrdiff_t row,
                     ptrdiff_t column) {
   switch (rows) {
-#define DENSEGRAD_TILE(n)                                                                                      \
-  case n:                                                                                                      \
+#define DENSEGRAD_TILE(n)                                                                               \
+  case n:                                                                                               \
     if constexpr (n <= Vec<T>::kTileRows) tile<kAccess, kPack, n, kVectors>(s, source, a, row, column); \
     break;
     DENSEGRAD_TILE(1)

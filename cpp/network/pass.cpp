@@ -109,7 +109,8 @@ void Pass<T>::backward_lifetimes() {
   }
   pieces_[gradient_[output]].lives_at(output_moment());
   for (std::size_t i = count_; i-- > first_back_;) {
-    const auto source = static_cast<std::size_t>(stages_[i].source), target = static_cast<std::size_t>(stages_[i].target);
+    const auto source = static_cast<std::size_t>(stages_[i].source),
+               target = static_cast<std::size_t>(stages_[i].target);
     pieces_[gradient_[target]].lives_at(dw_moment(i));
     if (!wants_dx(i)) continue;
     if (!stages_[i].dense) gradient_[source] = gradient_[target];  // an activation changes it in place
@@ -173,10 +174,9 @@ void Pass<T>::load(const Team& team, const T* x, const Index* order) {
   const Panels<T> input = panels(static_cast<std::size_t>(plan_.input), plan_.input);
   team.for_each(divide_up(rows_, kLoadRows), [&](Size block) {
     const Size first = block * kLoadRows;
-    common_.kernels.pack_rows(std::min(kLoadRows, rows_ - first), input.columns,
-                              order == nullptr ? x + first * input.columns : x, input.columns,
-                              order == nullptr ? nullptr : order + first, input.data + first * kPanel<T>,
-                              input.panel_size());
+    common_.kernels.pack_rows(
+        std::min(kLoadRows, rows_ - first), input.columns, order == nullptr ? x + first * input.columns : x,
+        input.columns, order == nullptr ? nullptr : order + first, input.data + first * kPanel<T>, input.panel_size());
   });
 }
 

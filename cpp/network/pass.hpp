@@ -72,9 +72,9 @@ class Pass {
   Size rows_ = 0;
   int threads_ = 1;
   bool dx_ = false;
-  std::size_t first_back_ = 0;             // the way back ends at this stage
-  std::vector<Lifetime> pieces_;           // the buffers, then their gradients
-  std::vector<std::size_t> gradient_;      // the piece that holds each buffer's gradient
+  std::size_t first_back_ = 0;         // the way back ends at this stage
+  std::vector<Lifetime> pieces_;       // the buffers, then their gradients
+  std::vector<std::size_t> gradient_;  // the piece that holds each buffer's gradient
   Layout layout_;
   AlignedBuffer<T> arena_;
   AlignedBuffer<T> scratch_;

@@ -20,8 +20,8 @@ struct Stage {
   Slot w;  // of a dense stage
   Slot b;  // its size is 0 where there is none
   Activation activation = Activation::identity;
-  bool by_row = false;             // the activation couples the elements of a row
-  bool reads_z = false;            // and its backward reads z, y or both
+  bool by_row = false;   // the activation couples the elements of a row
+  bool reads_z = false;  // and its backward reads z, y or both
   bool reads_y = false;
   std::vector<double> attributes;  // of the activation
 

@@ -131,8 +131,8 @@ void BackwardProduct<T>::prepare(const Kernels<T>& kernels, Panels<const T> dz, 
       s.y = relu ? y.panel(p) + corner : nullptr;
       s.finish = relu ? Finish::relu_mask : Finish::store;
       rounds_ += rounds_of(s);
-      tasks_.push_back({s, p, z.data == nullptr ? nullptr : z.panel(p) + corner,
-                        y.data == nullptr ? nullptr : y.panel(p) + corner});
+      tasks_.push_back(
+          {s, p, z.data == nullptr ? nullptr : z.panel(p) + corner, y.data == nullptr ? nullptr : y.panel(p) + corner});
     }
   }
 }
@@ -174,7 +174,7 @@ void WeightProduct<T>::prepare(const Kernels<T>& kernels, Panels<const T> x, Pan
   constexpr Size capacity = kBlockBytes / static_cast<Size>(sizeof(T));
   const Size fitting = std::max<Size>(capacity / std::max<Size>(x.panel_size(), 1), 1);
   const Size wanted = std::max(divide_up(x.count(), fitting), divide_up(threads, std::max<Size>(dz.count(), 1)));
-  const Size height = std::max<Size>(divide_up(x.count(), wanted), 1);  // panels of x at a time
+  const Size height = std::max<Size>(divide_up(x.count(), wanted), 1);      // panels of x at a time
   for (Size first = 0; first == 0 || first < x.count(); first += height) {  // without any x there still is db
     for (Size p = 0; p < dz.count(); ++p) {
       const Size row = first * kPanel<T>, column = p * kPanel<T>;
@@ -226,8 +226,7 @@ void WeightProduct<T>::bias(const Task& task, const Destination<T>& db) const {
 }
 
 template <class T>
-void WeightProduct<T>::run(const Team& team, const Destination<T>& dw, const Destination<T>& db,
-                           const Help<T>& help) {
+void WeightProduct<T>::run(const Team& team, const Destination<T>& dw, const Destination<T>& db, const Help<T>& help) {
   team.for_each(static_cast<Size>(tasks_.size()), [&](Size i) {
     Task& task = tasks_[static_cast<std::size_t>(i)];
     if (dw.target != nullptr) weights(task, dw, help.upcoming);

@@ -74,7 +74,7 @@ class BackwardProduct {
   std::vector<Task> tasks_;
   const T* w_ = nullptr;
   Size in_ = 0, out_ = 0;
-  Fused<T> f_;  // identity where the sweeps apply it
+  Fused<T> f_;            // identity where the sweeps apply it
   Size packed_size_ = 0;  // of a panel of w^T
   Size panels_ = 0;
   Size rounds_ = 0;

@@ -16,7 +16,7 @@ template <>
 struct Vec<float> {
   static constexpr int kLanes = 8;
   static constexpr int kTileRows = 6;  // 6 x 2 accumulators, 2 columns of B, 1 broadcast: 15 of 16 registers
-  static constexpr int kUnroll = 2;  // by 4, GCC 12 spills two accumulators
+  static constexpr int kUnroll = 2;    // by 4, GCC 12 spills two accumulators
   using Mask = __m256;
   using Lanes = __m256i;  // which lanes of a row are there
   __m256 v;

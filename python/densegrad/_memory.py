@@ -19,6 +19,8 @@ def aligned_zeros(size: int, dtype: str) -> FloatArray:
     try:
         raw = np.zeros(size * itemsize + ALIGNMENT, np.uint8)
     except (MemoryError, ValueError):  # ValueError: more than an array can have
-        raise MemoryError(f"{size:,} numbers of {dtype} ({size * itemsize / 1e9:,.1f} GB) do not fit in memory") from None
+        raise MemoryError(
+            f"{size:,} numbers of {dtype} ({size * itemsize / 1e9:,.1f} GB) do not fit in memory"
+        ) from None
     start = -raw.ctypes.data % ALIGNMENT
     return raw[start : start + size * itemsize].view(dtype)

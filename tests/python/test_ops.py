@@ -172,7 +172,7 @@ def oracle_error(name, z, exact):
 
 
 def assert_within_ulps(got, exact, ulp, also=0.0):
-    """Within ``ulp`` units of float32, or 1e-14 in float64 for each 4 of them; below the smallest normal number, 0 will do."""
+    """Within ``ulp`` units of float32, in float64 1e-14 for each 4 of them; below the smallest normal 0 will do."""
     if got.dtype == "float32":
         allowed = ulp * np.spacing(np.abs(exact).astype("float32")).astype("float64")
     else:
@@ -222,7 +222,13 @@ def test_extreme_z_gives_the_mathematical_limit(backend, dtype, name):
     exact = ORACLES[name](z.astype("float64"))
     also = oracle_error(name, z[finite], exact[finite])
     assert_within_ulps(y[finite], exact[finite], PRIMITIVES[name].ulp, also)
-    limits = {"identity": (-np.inf, np.inf), "sigmoid": (0, 1), "tanh": (-1, 1), "relu": (0, np.inf), "gelu": (0, np.inf)}
+    limits = {
+        "identity": (-np.inf, np.inf),
+        "sigmoid": (0, 1),
+        "tanh": (-1, 1),
+        "relu": (0, np.inf),
+        "gelu": (0, np.inf),
+    }
     low, high = limits[name]
     assert y[-1] == low
     assert y[-2] == high

@@ -43,7 +43,9 @@ def check_step(rng, widths, rows, dtype, lr=0.1, tolerance=None):
 
 
 @pytest.mark.parametrize("rows", [1, 2, 13, 14, 15, 31, 33, 127, 257])
-@pytest.mark.parametrize("widths", [(1, 1), (1, 1, 1), (2, 3, 5, 7), (31, 37, 41), (97, 101, 1), (15, 33, 17, 2)], ids=str)
+@pytest.mark.parametrize(
+    "widths", [(1, 1), (1, 1, 1), (2, 3, 5, 7), (31, 37, 41), (97, 101, 1), (15, 33, 17, 2)], ids=str
+)
 def test_primes_and_tile_edges_step_as_their_formulas(backend, dtype, rng, widths, rows):
     check_step(rng, widths, rows, dtype)
 
@@ -83,7 +85,9 @@ def test_memory_that_starts_anywhere_and_has_gaps_gives_the_same(backend, dtype,
 
 @pytest.mark.parametrize("units", [10**7, 2**31, 2**33, 2**62], ids=str)
 def test_parameters_that_do_not_fit_in_memory_are_refused_with_their_number(backend, units):
-    with pytest.raises(MemoryError, match=rf"{units * (2**31 + 1):,} numbers of float32 \(.* GB\) do not fit in memory"):
+    with pytest.raises(
+        MemoryError, match=rf"{units * (2**31 + 1):,} numbers of float32 \(.* GB\) do not fit in memory"
+    ):
         dg.Sequential([dg.Dense(units)], input_size=2**31)
 
 
