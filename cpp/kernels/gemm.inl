@@ -130,50 +130,44 @@ template <int kRows, class T>
   }
 }
 
+// What becomes of a finished sum whose place is c, and y's beside it.
 template <Finish kFinish, class T>
-[[gnu::always_inline]] inline Vec<T> finished(Vec<T> sum, const T* c, const T* y, ptrdiff_t at, Vec<T> rate,
-                                              ptrdiff_t n) {
+[[gnu::always_inline]] inline Vec<T> finished(Vec<T> sum, Vec<T> c, const T* y, Vec<T> rate) {
   const Vec<T> zero = Vec<T>::set(0);
   switch (kFinish) {
-    case Finish::store:
-      return sum;
     case Finish::relu:
       return max(zero, sum);
     case Finish::relu_mask:
-      return select(less(zero, load_some(y + at, n)), sum, zero);
+      return select(less(zero, Vec<T>::load(y)), sum, zero);
     case Finish::descend:
-      return fnma(rate, sum, load_some(c, n));
+      return fnma(rate, sum, c);
+    case Finish::store:
     case Finish::update:  // by a kernel of its own
       return sum;
   }
   return sum;
 }
 
-// Stores a tile that fills its vectors, from the registers.
-template <Finish kFinish, class T, int kRows, int kVectors>
-[[gnu::always_inline]] inline void store_whole(const Accumulators<T, kRows, kVectors>& sums, const Sweep<T>& s,
-                                               ptrdiff_t offset) {
+// Stores a tile from the registers; with kPart, only the lanes that are `there`.
+template <Finish kFinish, bool kPart, class T, int kRows, int kVectors>
+[[gnu::always_inline]] inline void store_sums(const Accumulators<T, kRows, kVectors>& sums, const Sweep<T>& s,
+                                              ptrdiff_t offset, const typename Vec<T>::Lanes (&there)[kVectors]) {
   const Vec<T> rate = Vec<T>::set(s.rate);
+  Vec<T> c = rate;
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       const ptrdiff_t at = offset + i * s.c_stride + v * Vec<T>::kLanes;
-      finished<kFinish>(sums.sum[i][v], s.c + at, s.y, at, rate, Vec<T>::kLanes).store(s.c + at);
+      if (kFinish == Finish::descend) c = kPart ? Vec<T>::load(s.c + at, there[v]) : Vec<T>::load(s.c + at);
+      const T* y = kFinish == Finish::relu_mask ? s.y + at : nullptr;
+      const Vec<T> result = finished<kFinish>(sums.sum[i][v], c, y, rate);
+      if (kPart) {
+        result.store(s.c + at, there[v]);
+      } else {
+        result.store(s.c + at);
+      }
     }
-  }
-}
-
-// Stores the first `columns` columns of a tile whose sums lie in memory.
-template <Finish kFinish, class T>
-[[gnu::noinline]] void store_part(ptrdiff_t rows, ptrdiff_t columns, const T* sums, ptrdiff_t stride, const Sweep<T>& s,
-                                  ptrdiff_t offset) noexcept {
-  const Vec<T> rate = Vec<T>::set(s.rate);
-  for (ptrdiff_t i = 0; i < rows; ++i) {
-    for_each_vector<T>(columns, [&](ptrdiff_t j, ptrdiff_t n) {
-      const ptrdiff_t at = offset + i * s.c_stride + j;
-      store_some(finished<kFinish>(load_some(sums + i * stride + j, n), s.c + at, s.y, at, rate, n), s.c + at, n);
-    });
   }
 }
 
@@ -194,24 +188,16 @@ struct Source {
   T* packed;  // null: nothing is left behind
 };
 
-// Stores a tile whose first element is C(0, 0) + corner, and which has `columns` columns at most.
-template <Finish kFinish, class T, int kRows, int kVectors>
-[[gnu::always_inline]] inline void store_tile(const Accumulators<T, kRows, kVectors>& sums, const Sweep<T>& s,
-                                              ptrdiff_t corner, ptrdiff_t columns) {
+// Hands a tile's sums to the optimiser.
+template <class T, int kRows, int kVectors>
+[[gnu::always_inline]] inline void update_by(const Accumulators<T, kRows, kVectors>& sums, const Sweep<T>& s,
+                                             ptrdiff_t corner, ptrdiff_t columns) {
   constexpr ptrdiff_t width = kVectors * Vec<T>::kLanes;
-  if (kFinish != Finish::update && columns >= width) {
-    store_whole<kFinish>(sums, s, corner);
-    return;
-  }
   alignas(64) T buffer[kRows * width];
   spill(sums, buffer);
-  if (kFinish == Finish::update) {
-    T* state = s.rule.state == nullptr ? nullptr : s.rule.state + corner;
-    s.rule.kernel(kRows, columns < width ? columns : width, s.c + corner, s.c_stride, buffer, width, state,
-                  s.rule.state_size, s.rule.coefficients);
-  } else {
-    store_part<kFinish>(kRows, columns, buffer, width, s, corner);
-  }
+  T* state = s.rule.state == nullptr ? nullptr : s.rule.state + corner;
+  s.rule.kernel(kRows, columns < width ? columns : width, s.c + corner, s.c_stride, buffer, width, state,
+                s.rule.state_size, s.rule.coefficients);
 }
 
 // One tile: sums from the bias (or 0) on over all of depth, then the finish. a is A's first element for it, `row` and
@@ -255,23 +241,26 @@ template <Access kAccess, bool kPack, int kRows, int kVectors, class T>
     accumulate<kAccess, kPack>(sums, left < kPanel<T> ? left : kPanel<T>, o, ahead);
     if (kAccess == Access::rows) o.a += s.a_panel - kPanel<T>;  // on in the next panel
   }
-  if constexpr (kAccess == Access::rows) {
+  if constexpr (kAccess == Access::rows) {  // C is a panel, whose lanes beyond the matrix nobody reads
     switch (s.finish) {
       case Finish::relu:
-        return store_tile<Finish::relu>(sums, s, corner, columns);
+        return store_sums<Finish::relu, false>(sums, s, corner, o.there);
       case Finish::relu_mask:
-        return store_tile<Finish::relu_mask>(sums, s, corner, columns);
+        return store_sums<Finish::relu_mask, false>(sums, s, corner, o.there);
       default:
-        return store_tile<Finish::store>(sums, s, corner, columns);
+        return store_sums<Finish::store, false>(sums, s, corner, o.there);
     }
   } else {
+    const bool whole = columns >= kVectors * Vec<T>::kLanes;
     switch (s.finish) {
       case Finish::descend:
-        return store_tile<Finish::descend>(sums, s, corner, columns);
+        return whole ? store_sums<Finish::descend, false>(sums, s, corner, o.there)
+                     : store_sums<Finish::descend, true>(sums, s, corner, o.there);
       case Finish::update:
-        return store_tile<Finish::update>(sums, s, corner, columns);
+        return update_by(sums, s, corner, columns);
       default:
-        return store_tile<Finish::store>(sums, s, corner, columns);
+        return whole ? store_sums<Finish::store, false>(sums, s, corner, o.there)
+                     : store_sums<Finish::store, true>(sums, s, corner, o.there);
     }
   }
 }

@@ -65,7 +65,8 @@ struct Upcoming {
   int lines;  // at a time
 };
 
-/// One column panel of C = A B + bias, `rows` tall. A is in panels (or x^T of a matrix in panels), B is one panel.
+/// One column panel of C = A B + bias, `rows` tall. A is in panels (or x^T of a matrix in panels), B is one panel, and
+/// so is C where A is not transposed: it is written whole, beyond the columns of the matrix, too.
 template <class T>
 struct Sweep {
   ptrdiff_t rows;

@@ -26,7 +26,8 @@ struct Vec<float> {
   static Vec load_first(const float* p, ptrdiff_t n) { return load(p, first(n)); }
   static Vec set(float x) { return {_mm256_set1_ps(x)}; }
   void store(float* p) const { _mm256_storeu_ps(p, v); }
-  void store_first(float* p, ptrdiff_t n) const { _mm256_maskstore_ps(p, first(n), v); }
+  void store(float* p, Lanes there) const { _mm256_maskstore_ps(p, there, v); }
+  void store_first(float* p, ptrdiff_t n) const { store(p, first(n)); }
   static Lanes first(ptrdiff_t n) {
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n < 0 ? 0 : n < kLanes ? n : kLanes)), lane);
@@ -47,7 +48,8 @@ struct Vec<double> {
   static Vec load_first(const double* p, ptrdiff_t n) { return load(p, first(n)); }
   static Vec set(double x) { return {_mm256_set1_pd(x)}; }
   void store(double* p) const { _mm256_storeu_pd(p, v); }
-  void store_first(double* p, ptrdiff_t n) const { _mm256_maskstore_pd(p, first(n), v); }
+  void store(double* p, Lanes there) const { _mm256_maskstore_pd(p, there, v); }
+  void store_first(double* p, ptrdiff_t n) const { store(p, first(n)); }
   static Lanes first(ptrdiff_t n) { return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3)); }
 };
 

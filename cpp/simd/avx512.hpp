@@ -26,7 +26,8 @@ struct Vec<float> {
   static Vec load_first(const float* p, ptrdiff_t n) { return load(p, first(n)); }
   static Vec set(float x) { return {_mm512_set1_ps(x)}; }
   void store(float* p) const { _mm512_storeu_ps(p, v); }
-  void store_first(float* p, ptrdiff_t n) const { _mm512_mask_storeu_ps(p, first(n), v); }
+  void store(float* p, Lanes there) const { _mm512_mask_storeu_ps(p, there, v); }
+  void store_first(float* p, ptrdiff_t n) const { store(p, first(n)); }
   static Lanes first(ptrdiff_t n) { return static_cast<Lanes>(n >= kLanes ? 0xffff : n <= 0 ? 0 : (1u << n) - 1u); }
 };
 
@@ -44,7 +45,8 @@ struct Vec<double> {
   static Vec load_first(const double* p, ptrdiff_t n) { return load(p, first(n)); }
   static Vec set(double x) { return {_mm512_set1_pd(x)}; }
   void store(double* p) const { _mm512_storeu_pd(p, v); }
-  void store_first(double* p, ptrdiff_t n) const { _mm512_mask_storeu_pd(p, first(n), v); }
+  void store(double* p, Lanes there) const { _mm512_mask_storeu_pd(p, there, v); }
+  void store_first(double* p, ptrdiff_t n) const { store(p, first(n)); }
   static Lanes first(ptrdiff_t n) { return static_cast<Lanes>(n >= kLanes ? 0xff : n <= 0 ? 0 : (1u << n) - 1u); }
 };
 

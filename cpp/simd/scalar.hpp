@@ -23,9 +23,10 @@ struct Vec {
   static Vec load_first(const T* p, ptrdiff_t n) { return {n > 0 ? *p : T(0)}; }
   static Vec set(T x) { return {x}; }
   void store(T* p) const { *p = v; }
-  void store_first(T* p, ptrdiff_t n) const {
-    if (n > 0) *p = v;
+  void store(T* p, Lanes there) const {
+    if (there) *p = v;
   }
+  void store_first(T* p, ptrdiff_t n) const { store(p, n > 0); }
 };
 
 using F = Vec<float>;

@@ -110,7 +110,7 @@ struct Variant {
   bool far = false;     // B as columns of a wider matrix; where nothing is packed only a whole panel may lie so
   bool packed = false;  // B left behind in a panel
   bool biased = false;
-  Size gap = 0;  // between the rows of C
+  Size gap = 0;  // between the rows of C, where it is no panel
 };
 
 // An update to tell whether each w meets its own gradient and state: w becomes w - 2 dw, and the state m = 3 dw + w
@@ -144,7 +144,8 @@ void check(Product<T>& product, const Variant& v, bool whole, Random& random) {
   CAPTURE(v.biased);
   CAPTURE(v.gap);
   const T rate = whole ? T(0.5) : T(0.1);
-  Matrix<T> c(rows, columns, columns + v.gap), before(rows, columns), y(rows, columns, columns + v.gap);
+  const Size width = product.transposed ? columns : kPanel<T>, gap = product.transposed ? v.gap : 0;  // else a panel
+  Matrix<T> c(rows, width, width + gap), before(rows, columns), y(rows, width, width + gap);
   Matrix<T> packed(depth, kPanel<T>);
   const Size state_size = rows * (columns + v.gap) + 3;  // m and v in one memory, as a network's state lies
   Matrix<T> state(2, rows > 0 ? (rows - 1) * (columns + v.gap) + columns : 0, state_size);
@@ -378,7 +379,7 @@ TEST_CASE_TEMPLATE("a sum that is not finite stays in its row and comes through 
         Product<T> product(rows, depth, columns, false, true, random);
         product.b.fill([] { return 1; });
         product.at(bad, depth / 2) = value;
-        Matrix<T> c(rows, columns);
+        Matrix<T> c(rows, kPanel<T>);
         Sweep<T> s{};
         s.rows = rows;
         s.depth = depth;
@@ -388,7 +389,7 @@ TEST_CASE_TEMPLATE("a sum that is not finite stays in its row and comes through 
         s.b = product.b.data();
         s.b_stride = kPanel<T>;
         s.c = c.data();
-        s.c_stride = columns;
+        s.c_stride = kPanel<T>;
         s.finish = finish;
         kernels<T>().sweep(s);
         bool right = true;
