@@ -71,7 +71,12 @@ class Result:
         seconds, ratio = self.median(kind, peer), self.ratio(kind, peer)
         if seconds is None:
             return "left out" if peer in self.left_out else ""
-        return microseconds(seconds) + (f" ({ratio:.3g} x)" if ratio and peer != OURS else "")
+        return microseconds(seconds) + (f" ({times(ratio)} x)" if ratio and peer != OURS else "")
+
+
+def times(ratio: float) -> str:
+    """Three digits of a ratio."""
+    return f"{ratio:.3g}" if ratio < 1000 else f"{ratio:,.0f}"
 
 
 def microseconds(seconds: float) -> str:
@@ -128,7 +133,7 @@ def processor() -> str:
 
 
 def draw(results: Sequence[Result], peers: Sequence[str], path: str) -> None:
-    """A dot for each peer and network on a logarithmic scale, ours marked."""
+    """How many times as long as ours each peer takes, on a logarithmic scale; our own time beside the star."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -143,10 +148,10 @@ def draw(results: Sequence[Result], peers: Sequence[str], path: str) -> None:
     places = range(len(results))
     for axes, (kind, title) in zip(panels, KINDS.items(), strict=True):
         for name in sorted(peers, key=lambda name: name == OURS):  # ours on top
-            points = [(result.median(kind, name), place) for place, result in enumerate(results)]
-            known = [(seconds * 1e6, place) for seconds, place in points if seconds]
+            points = [(result.ratio(kind, name), place) for place, result in enumerate(results)]
+            known = [(ratio, place) for ratio, place in points if ratio]
             axes.scatter(
-                [us for us, _ in known],
+                [ratio for ratio, _ in known],
                 [place for _, place in known],
                 s=170 if name == OURS else 42,
                 marker=markers[name],
@@ -156,9 +161,13 @@ def draw(results: Sequence[Result], peers: Sequence[str], path: str) -> None:
                 label=TITLES[name],
                 zorder=3 if name == OURS else 2,
             )
-            for us, place in known if name == OURS else []:
-                axes.annotate(microseconds(us / 1e6), (us, place), (0, 7), textcoords="offset points", ha="center")
-        axes.set(xscale="log", title=title, xlabel="microseconds a step")
+        for place, seconds in enumerate(result.median(kind, OURS) for result in results):
+            if seconds:
+                label = f"{microseconds(seconds)} µs"
+                axes.annotate(label, (1, place), (0, 8), textcoords="offset points", ha="center", fontsize=9)
+        axes.axvline(1, color="#d1495b", linewidth=0.8, zorder=1)
+        axes.set(xscale="log", title=title, xlabel="times as long as densegrad")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.grid(axis="x", color="#dddddd", zorder=0)
         axes.grid(axis="y", color="#eeeeee", zorder=0)
         axes.margins(x=0.05, y=0.1)
