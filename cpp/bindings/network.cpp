@@ -7,6 +7,7 @@
 #include "bindings/arrays.hpp"
 #include "bindings/plan.hpp"
 #include "bindings/register.hpp"
+#include "dispatch/dispatch.hpp"
 #include "network/accept.hpp"
 
 namespace densegrad::bindings {
@@ -57,8 +58,9 @@ class BoundNetwork final : public AnyNetwork {
   py::object predict(py::handle x_, py::handle out) override {
     const Array<T> x = array_of<T>(x_, "x", {-1, in_});
     const Size rows = x.shape(0);
-    Array<T> y = output<T>(out, "out", {rows, out_});
     const T* x_data = x.data();
+    if (!kernels<T>().all_finite(rows * in_, x_data)) throw py::value_error("Network.predict: a number is not finite");
+    Array<T> y = output<T>(out, "out", {rows, out_});
     T* y_data = y.mutable_data();
     {
       const Exclusive alone(mutex_);  // the arrays are held by this frame

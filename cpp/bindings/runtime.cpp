@@ -19,6 +19,7 @@ void register_runtime(py::module_& module) {
         return facts;
       },
       "What `densegrad info` prints of this backend.");
+  module.def("set_num_threads", &set_num_threads, py::arg("threads"));
   module.def("supported_instruction_sets", [] {
     py::list names;
     for (const std::string& name : supported_instruction_sets()) names.append(name);

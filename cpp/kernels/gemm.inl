@@ -343,6 +343,59 @@ void sweep_transposed(const Sweep<T>& s) noexcept {
   }
 }
 
+// kVectors vectors of C(0, j), of whose last only some lanes are there
+template <int kVectors, class T>
+inline void row_block(const Sweep<T>& s, ptrdiff_t column) {
+  constexpr ptrdiff_t lanes = Vec<T>::kLanes;
+  constexpr ptrdiff_t rows_ahead = 4;
+  const ptrdiff_t left = s.columns - column - (kVectors - 1) * lanes;
+  const typename Vec<T>::Lanes there = Vec<T>::first(left < lanes ? left : lanes);
+  Vec<T> sum[kVectors];
+#pragma GCC unroll 16
+  for (int v = 0; v < kVectors; ++v) {
+    const T* bias = s.bias + column + v * lanes;
+    sum[v] = s.bias == nullptr ? Vec<T>::set(0) : v + 1 < kVectors ? Vec<T>::load(bias) : Vec<T>::load(bias, there);
+  }
+  const T* b = s.b + column;
+  for (ptrdiff_t k = 0; k < s.depth; ++k, b += s.b_stride) {
+    const Vec<T> x = Vec<T>::set(s.a[k]);
+#pragma GCC unroll 16
+    for (int v = 0; v < kVectors; ++v) {
+      const Vec<T> row = v + 1 < kVectors ? Vec<T>::load(b + v * lanes) : Vec<T>::load(b + v * lanes, there);
+      if (v % kVectorsOfLine<T> == 0) __builtin_prefetch(b + rows_ahead * s.b_stride + v * lanes);
+      sum[v] = fma(x, row, sum[v]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int v = 0; v < kVectors; ++v) {
+    if (s.finish == Finish::relu) sum[v] = max(Vec<T>::set(0), sum[v]);
+    sum[v].store(s.c + column + v * lanes);
+  }
+}
+
+// C(0, j) = finish(sum_k A(0, k) B(k, j) + bias_j) for any number of columns: one row, for which packing B, or reading
+// a panel of it at a time, would cost more than the products. A and C lie one number behind the other, B as it lies.
+template <class T>
+void row_product(const Sweep<T>& s) noexcept {
+  constexpr ptrdiff_t lanes = Vec<T>::kLanes;
+  for (ptrdiff_t j = 0; j < s.columns;) {
+    const ptrdiff_t vectors = (s.columns - j + lanes - 1) / lanes;
+    if (vectors >= 8) {
+      row_block<8>(s, j);
+      j += 8 * lanes;
+    } else if (vectors >= 4) {
+      row_block<4>(s, j);
+      j += 4 * lanes;
+    } else if (vectors >= 2) {
+      row_block<2>(s, j);
+      j += 2 * lanes;
+    } else {
+      row_block<1>(s, j);
+      j += lanes;
+    }
+  }
+}
+
 // y_i = sum_k A(i, k) x_k + bias: a layer of one output, which would leave all but one lane of a tile idle
 template <class T>
 void gemv(ptrdiff_t rows, ptrdiff_t depth, const T* a, ptrdiff_t a_panel, const T* x, const T* bias, T* y,

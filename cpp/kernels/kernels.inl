@@ -18,6 +18,7 @@ namespace {
 template <class T>
 constexpr Kernels<T> kKernels = {
     sweep<T>,
+    row_product<T>,
     sweep_transposed<T>,
     gemv<T>,
     gemv_transposed<T>,

@@ -99,6 +99,7 @@ struct Targets {
 template <class T>
 struct Kernels {
   void (*sweep)(const Sweep<T>&) noexcept;             // sum over k of A(i, k) B(k, j): store, relu, relu_mask
+  void (*row_product)(const Sweep<T>&) noexcept;       // the same for one row and any number of columns: store, relu
   void (*sweep_transposed)(const Sweep<T>&) noexcept;  // sum over k of A(k, i) B(k, j): store, descend, update
 
   // the same for one column of B: y_i = sum_k A(i, k) x_k + bias, and y_k = sum_i A(i, k) x_i: store, descend

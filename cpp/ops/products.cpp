@@ -57,14 +57,16 @@ void ForwardProduct<T>::prepare(const Kernels<T>& kernels, Panels<const T> x, co
   threads_ = threads;
   rounds_ = 0;
   tasks_.clear();
+  one_row_ = x.rows == 1 && out > 1;  // whose panels lie one behind the other
+  const Size wide = one_row_ ? divide_up(z.count(), threads) * kPanel<T> : kPanel<T>;  // columns of a task
   const Blocks blocks = blocks_of<T>(x.rows, in, z.count(), threads);
   for (Size first = 0; first < x.rows; first += blocks.height) {
-    for (Size p = 0; p < z.count(); ++p) {
-      const Size column = p * kPanel<T>;
+    for (Size column = 0; column < out; column += wide) {
+      const Size p = column / kPanel<T>;
       Sweep<T> s{};
       s.rows = std::min(blocks.height, x.rows - first);
       s.depth = in;
-      s.columns = std::min(kPanel<T>, out - column);
+      s.columns = std::min(wide, out - column);
       s.a = x.data + first * kPanel<T>;
       s.a_panel = x.panel_size();
       s.a_is_far = is_far<T>(s.rows, in);
@@ -74,7 +76,7 @@ void ForwardProduct<T>::prepare(const Kernels<T>& kernels, Panels<const T> x, co
       s.c = z.panel(p) + first * kPanel<T>;
       s.c_stride = kPanel<T>;
       s.finish = relu ? Finish::relu : Finish::store;
-      rounds_ += rounds_of(s);
+      rounds_ += one_row_ ? 0 : rounds_of(s);
       tasks_.push_back({s, y.panel(p) + first * kPanel<T>});
     }
   }
@@ -88,13 +90,16 @@ void ForwardProduct<T>::run(const Team& team, const Help<T>& help) {
     Sweep<T>& s = task.sweep;
     s.packed = packed;
     s.upcoming = help.upcoming;
-    if (s.b_stride == 1) {
+    if (one_row_) {
+      kernels_->row_product(s);
+    } else if (s.b_stride == 1) {
       kernels_->gemv(s.rows, s.depth, s.a, s.a_panel, s.b, s.bias, s.c, s.c_stride);
     } else {
       kernels_->sweep(s);
     }
     if (f_.activation != kIdentity) {
-      kernels_->activation_forward[f_.activation](s.rows, kPanel<T>, s.c, kPanel<T>, task.y, kPanel<T>, f_.attributes);
+      const Size columns = divide_up(s.columns, kPanel<T>) * kPanel<T>;
+      kernels_->activation_forward[f_.activation](s.rows, columns, s.c, columns, task.y, columns, f_.attributes);
     }
   });
 }

@@ -44,7 +44,8 @@ class ForwardProduct {
 
   const Kernels<T>* kernels_ = nullptr;
   std::vector<Task> tasks_;
-  Fused<T> f_;            // identity where the sweeps apply it
+  Fused<T> f_;  // identity where the sweeps apply it
+  bool one_row_ = false;
   Size packed_size_ = 0;  // of a panel of w
   Size rounds_ = 0;
   int threads_ = 1;

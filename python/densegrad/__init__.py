@@ -16,6 +16,7 @@ from densegrad.info import isa
 from densegrad.layers import Dense, Layer
 from densegrad.model import Sequential
 from densegrad.optimizers import SGD, Adam, Optimizer
+from densegrad.threads import get_num_threads, set_num_threads
 from densegrad.trace import LayerTrace, Trace
 from densegrad.training import Trainer
 from densegrad.version import __version__
@@ -39,6 +40,7 @@ __all__ = [
     "backend",
     "check_gradients",
     "data",
+    "get_num_threads",
     "initializers",
     "isa",
     "load",
@@ -46,5 +48,6 @@ __all__ = [
     "metrics",
     "ops",
     "optimizers",
+    "set_num_threads",
     "use_backend",
 ]

@@ -62,6 +62,11 @@ def available_backends() -> list[str]:
     return [name for name in BACKENDS if name == "numpy" or _build.HAS_CORE]
 
 
+def modules() -> list[ModuleType]:
+    """Every backend that this installation has."""
+    return [_load("densegrad", name) for name in available_backends()]
+
+
 class use_backend:  # noqa: N801  (a function to its callers, and a context manager)
     """Choose the backend, for good or for a ``with`` block.
 

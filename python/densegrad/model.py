@@ -139,8 +139,16 @@ class BaseModel:
         Raises:
             ValueError, TypeError: x has another shape, is not numeric or not finite.
         """
+        module, network = self._inference
+        y: FloatArray
+        if type(x) is np.ndarray and module is _backend.active():
+            try:  # straight to the backend: it refuses whatever would need a check or a conversion
+                y = network.predict(x)
+                return y
+            except (TypeError, ValueError):
+                pass
         x = self._features("predict", x, empty=True)
-        y: FloatArray = self._network().predict(x)
+        y = self._network().predict(x)
         return y
 
     def predict_proba(self, x: Any) -> FloatArray:

@@ -354,6 +354,43 @@ TEST_CASE_TEMPLATE("gemv and gemv_transposed keep to one column of B at every si
   }
 }
 
+TEST_CASE_TEMPLATE("row_product is exact on whole numbers for every number of columns", T, float, double) {
+  Random random(6);
+  const auto number = [&] { return random.whole(-8, 8); };
+  for (const Size columns : {0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 250, 257, 301}) {
+    for (const Size depth : {0, 1, 2, 5, 33}) {
+      for (const bool biased : {false, true}) {
+        for (const Finish finish : {Finish::store, Finish::relu}) {
+          Matrix<T> a(1, depth), b(depth, columns, columns + 3), bias(1, columns),
+              c(1, panel_count<T>(columns) * kPanel<T>);
+          for (Matrix<T>* matrix : {&a, &b, &bias}) matrix->fill(number);
+          Sweep<T> s{};
+          s.rows = 1;
+          s.depth = depth;
+          s.columns = columns;
+          s.a = a.data();
+          s.b = b.data();
+          s.b_stride = b.stride();
+          s.bias = biased ? bias.data() : nullptr;
+          s.c = c.data();
+          s.finish = finish;
+          kernels<T>().row_product(s);
+          Worst worst;
+          for (Size j = 0; j < columns; ++j) {
+            Real want = biased ? Real(bias[j]) : 0;
+            for (Size k = 0; k < depth; ++k) want += Real(a[k]) * Real(b(k, j));
+            worst.see(c[j], finish == Finish::relu ? std::max<Real>(want, 0) : want, 0, static_cast<Real>(j));
+          }
+          CAPTURE(columns);
+          CAPTURE(depth);
+          CHECK_WORST(worst);
+          CHECK(c.rest_untouched());
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE_TEMPLATE("a product of other numbers keeps its error bound", T, float, double) {
   Random random(3);
   for (const Size depth : {1, 5, 64, 300, 1000}) {

@@ -1,6 +1,7 @@
 // What several threads may not change: results, the caller's own threads, and the children of fork().
 
 #include <algorithm>
+#include <stdexcept>
 #include <vector>
 
 #include "densegrad/network.hpp"
@@ -121,13 +122,13 @@ TEST_CASE("threads that the library makes keep the usual floating-point state") 
 }
 
 TEST_CASE_TEMPLATE("results have the same bits for any number of threads", T, float, double) {
-  make_threads(7);
+  make_threads(8);
   std::vector<T> alone;
   {
     const Threads one(1);
     alone = trained<T>();
   }
-  for (const int count : {2, 3, 7}) {
+  for (const int count : {2, 3, 5, 8}) {
     CAPTURE(count);
     const Threads several(count);
     CHECK(get_num_threads() == count);
@@ -183,6 +184,27 @@ TEST_CASE("a child of fork() trains on one thread, after the parent has used sev
   CHECK(WEXITSTATUS(status) == 0);
 }
 #endif
+
+// Last, because a number that was chosen stays.
+TEST_CASE("a chosen number of threads wins, and a lower limit set after it holds") {
+  const int settings = omp_get_max_threads();
+  CHECK_THROWS_AS(set_num_threads(0), std::invalid_argument);
+  CHECK_THROWS_AS(set_num_threads(-3), std::invalid_argument);
+  set_num_threads(5);
+  CHECK(get_num_threads() == 5);
+  CHECK(omp_get_max_threads() == settings);
+  {
+    const Threads more(settings + 20);
+    CHECK(get_num_threads() == 5);
+    set_num_threads(6);
+    const Threads fewer(3);
+    CHECK(get_num_threads() == 3);
+  }
+  set_num_threads(2);
+  CHECK(get_num_threads() == 2);
+#pragma omp parallel num_threads(2)
+  CHECK(get_num_threads() == 1);
+}
 
 #else
 

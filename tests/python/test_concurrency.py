@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -10,18 +11,20 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import joblib
 import numpy as np
 import pytest
+import threadpoolctl
 
 import densegrad as dg
 
 SIZES = (1, 7, 64, 300, 1100)
 
 
-def play(scene, backend, **environment):
+def play(scene, backend, *words, **environment):
     """Run one of the scenes below; gives what it prints."""
     done = subprocess.run(
-        [sys.executable, __file__, scene],
+        [sys.executable, __file__, scene, *words],
         env={**os.environ, "DENSEGRAD_BACKEND": backend, **environment},
         capture_output=True,
         text=True,
@@ -108,6 +111,81 @@ def fit_on_some_threads():
     print(bits.hexdigest())
 
 
+def learned(seed):
+    """What a child does: trains a model of its own, and predicts."""
+    x, y = batches(1)[3]
+    model = classifier(seed=seed)
+    model.fit(x, y, loss="cross_entropy", optimizer=dg.SGD(0.05), epochs=2, batch_size=100)
+    return model.predict(x)
+
+
+def train_in_child_processes(method):
+    expected = [learned(seed) for seed in range(3)]
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        for got, right in zip(pool.map(learned, range(3)), expected, strict=True):
+            np.testing.assert_array_equal(got, right)
+    np.testing.assert_array_equal(learned(0), expected[0])
+
+
+def train_in_joblib(kind):
+    expected = [learned(seed) for seed in range(3)]
+    with joblib.parallel_config(backend=kind):
+        results = joblib.Parallel(n_jobs=2)(joblib.delayed(learned)(seed) for seed in range(3))
+    for got, right in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(got, right)
+
+
+def choose_threads():
+    assert dg.get_num_threads() == 3  # OMP_NUM_THREADS
+    with threadpoolctl.threadpool_limits(2, user_api="openmp"):
+        assert dg.get_num_threads() == 2
+    dg.set_num_threads(5)
+    assert dg.get_num_threads() == 5
+    pools = [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "openmp"]
+    assert pools, "threadpoolctl sees no OpenMP library"
+    assert set(pools) == {3}, "the settings of OpenMP are not the library's to change"
+    with threadpoolctl.threadpool_limits(1, user_api="openmp"):
+        assert dg.get_num_threads() == 1
+        learned(0)
+    assert dg.get_num_threads() == 5
+    dg.set_num_threads(1)
+    assert dg.get_num_threads() == 1
+
+
+def keep_affinity():
+    before = os.sched_getaffinity(0)
+    dg.set_num_threads(8)
+    learned(0)
+    assert os.sched_getaffinity(0) == before
+
+
+@pytest.mark.parametrize("threads", [0, -1, 2.5, "2", None, True], ids=repr)
+def test_a_number_of_threads_is_a_whole_one_from_1_on(backend, threads):
+    with pytest.raises((TypeError, ValueError), match=r"^set_num_threads: expected threads"):
+        dg.set_num_threads(threads)
+
+
+def test_a_number_of_threads_is_chosen_and_limited_as_the_documentation_says(backend):
+    if backend == "numpy":
+        pytest.skip("promised of the core; NumPy's threads are its library's")
+    play("choose_threads", backend, OMP_NUM_THREADS="3")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system has no affinity")
+def test_training_leaves_the_affinity_of_the_process_alone(backend):
+    play("keep_affinity", backend)
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_child_processes_train_and_predict_after_their_parent_has(backend, method):
+    play("train_in_child_processes", backend, method, PYTHONWARNINGS="ignore::DeprecationWarning")
+
+
+@pytest.mark.parametrize("kind", ["loky", "threading", "multiprocessing"])
+def test_children_of_joblib_train_and_predict_after_their_parent_has(backend, kind):
+    play("train_in_joblib", backend, kind, PYTHONWARNINGS="ignore::DeprecationWarning")
+
+
 def test_threads_may_predict_with_one_model(backend):
     play("predict_from_threads", backend)
 
@@ -129,7 +207,7 @@ def test_an_interrupted_fit_is_whole_and_counts_the_updates_made(backend):
 def test_the_number_of_threads_changes_no_bit(backend):
     if backend == "numpy":
         pytest.skip("promised of the core; NumPy's sums are its library's")
-    results = {play("fit_on_some_threads", backend, OMP_NUM_THREADS=str(n)) for n in (1, 2, 3)}
+    results = {play("fit_on_some_threads", backend, OMP_NUM_THREADS=str(n)) for n in (1, 2, 3, 5, 8)}
     assert len(results) == 1
 
 
@@ -144,4 +222,4 @@ def test_fit_runs_outside_the_main_thread(backend):
 
 
 if __name__ == "__main__":
-    globals()[sys.argv[1]]()
+    globals()[sys.argv[1]](*sys.argv[2:])

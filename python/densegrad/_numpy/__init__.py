@@ -13,6 +13,7 @@ from densegrad._numpy.ops import (
     loss,
     optimizer_update,
     runtime,
+    set_num_threads,
     sgd_update,
 )
 
@@ -25,5 +26,6 @@ __all__ = [
     "loss",
     "optimizer_update",
     "runtime",
+    "set_num_threads",
     "sgd_update",
 ]

@@ -22,7 +22,9 @@ def accept_batch(plan: Plan, x: Any, y: Any, sample_weight: Any) -> None:
     if plan.loss is None:
         raise ValueError("Network.step: expected a plan with a loss, got one without")
     width = plan.widths[plan.loss.prediction]
-    _accept_floats(x, plan.dtype, (None, plan.widths[plan.input]))
+    accept_floats("Network.step", x, plan.dtype, (None, plan.widths[plan.input]))
+    if len(x) == 0:
+        raise ValueError("Network.step: expected at least 1 row, got 0")
     target = PRIMITIVES[plan.loss.primitive].target
     if target == "classes" and getattr(y, "ndim", 0) == 1:
         if type(y) is not np.ndarray or y.dtype != np.int64 or len(y) != len(x) or width < 2:
@@ -30,22 +32,23 @@ def accept_batch(plan: Plan, x: Any, y: Any, sample_weight: Any) -> None:
         if y.min() < 0 or y.max() >= width:
             raise ValueError("Network.step: a label is out of range")
     else:
-        _accept_floats(y, plan.dtype, (len(x), width))
+        accept_floats("Network.step", y, plan.dtype, (len(x), width))
         if target != "values" and (y.min() < 0 or y.max() > 1):
             raise ValueError("Network.step: a target is not a probability")
         if target == "classes" and (width < 2 or (np.abs(y.sum(axis=1) - 1) > _SUM_TOLERANCE).any()):
             raise ValueError("Network.step: a row of targets does not sum to 1")
     if sample_weight is not None:
-        _accept_floats(sample_weight, plan.dtype, (len(x),))
+        accept_floats("Network.step", sample_weight, plan.dtype, (len(x),))
         if sample_weight.min() < 0 or not sample_weight.any():
             raise ValueError("Network.step: weights are negative or all zero")
 
 
-def _accept_floats(a: Any, dtype: str, shape: tuple[int | None, ...]) -> None:
+def accept_floats(who: str, a: Any, dtype: str, shape: tuple[int | None, ...]) -> None:
+    """Refuse what is not an array of finite numbers of that dtype and shape, row by row; None stands for any size."""
     if type(a) is not np.ndarray or a.dtype != dtype or not a.flags.c_contiguous:
-        raise TypeError(f"Network.step: expected a C-contiguous array of {dtype}")
-    if a.ndim != len(shape) or len(a) == 0 or any(n not in (None, m) for n, m in zip(shape, a.shape, strict=True)):
-        raise ValueError(f"Network.step: expected shape {shape}, got {a.shape}")
+        raise TypeError(f"{who}: expected a C-contiguous array of {dtype}")
+    if a.ndim != len(shape) or any(n not in (None, m) for n, m in zip(shape, a.shape, strict=True)):
+        raise ValueError(f"{who}: expected shape {shape}, got {a.shape}")
     with np.errstate(all="ignore"):
         if not np.isfinite(a.sum()) and not np.isfinite(a).all():
-            raise ValueError("Network.step: a number is not finite")
+            raise ValueError(f"{who}: a number is not finite")

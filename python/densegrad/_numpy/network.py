@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from densegrad._numpy import ops
-from densegrad._numpy.accept import accept_batch
+from densegrad._numpy.accept import accept_batch, accept_floats
 from densegrad._numpy.dense import dense_backward, dense_forward
 from densegrad._numpy.types import FloatArray, IndexArray
 
@@ -28,7 +28,12 @@ class Network:
         self._buffers: dict[int, FloatArray] = {}
 
     def predict(self, x: FloatArray, *, out: FloatArray | None = None) -> FloatArray:
-        """The last layer's output for any number of rows; keeps nothing."""
+        """The last layer's output for any number of rows; keeps nothing.
+
+        Refuses, with ``TypeError`` or ``ValueError``, an x that is not exactly what the plan reads: dtype, shape,
+        layout, finite numbers.
+        """
+        accept_floats("Network.predict", x, self._plan.dtype, (None, self._plan.widths[self._plan.input]))
         y = np.empty((len(x), self._plan.widths[self._plan.output]), x.dtype) if out is None else out
         for first in range(0, len(x), _PREDICT_ROWS):
             rows = slice(first, first + _PREDICT_ROWS)

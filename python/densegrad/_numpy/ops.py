@@ -71,6 +71,10 @@ def sgd_update(parameters: FloatArray, gradients: FloatArray, lr: float) -> None
     optimizer_update("sgd", parameters, gradients, None, 0, lr)
 
 
+def set_num_threads(threads: int) -> None:
+    """Nothing: NumPy's threads are its library's."""
+
+
 def runtime() -> dict[str, Any]:
     """What ``densegrad info`` prints of this backend."""
     return {"isa": "numpy", "threads": 1, "openmp": "none"}
