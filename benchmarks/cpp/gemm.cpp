@@ -59,6 +59,7 @@ std::vector<Extents> extents() {
   return {{13, 50, 10}, {32, 64, kPanel<T>}, {64, 784, kPanel<T>}, {256, 256, kPanel<T>}};
 }
 
+constexpr Extents kRowExtents[] = {{1, 8, 64}, {1, 50, 10}, {1, 784, 128}, {1, 512, 512}};
 constexpr Extents kColumnExtents[] = {{33, 7, 1}, {200, 100, 1}, {64, 784, 1}};
 
 // A matrix in panels.
@@ -178,6 +179,37 @@ void sweep_transposed(benchmark::State& state, const InstructionSet& set, Extent
   });
 }
 
+// One row: C (1, columns) from B as it lies.
+template <class T>
+void row_product(benchmark::State& state, const InstructionSet& set, Extents e) {
+  Random random;
+  const Array<T> a = random.small_integers<T>(e.depth), b = random.small_integers<T>(e.depth * e.columns),
+                 bias = random.small_integers<T>(e.columns);
+  Array<T> c(panels_size<T>(1, e.columns));
+  Sweep<T> s{};
+  s.rows = 1;
+  s.depth = e.depth;
+  s.columns = e.columns;
+  s.a = a.data();
+  s.b = b.data();
+  s.b_stride = e.columns;
+  s.bias = bias.data();
+  s.c = c.data();
+  s.finish = Finish::relu;
+  const auto call = [&] { kernels<T>(set).row_product(s); };
+  run(state, place_of<T>(set), {e.flops()}, call, [&] {
+    c.fill(kUnwritten<T>);
+    call();
+    std::vector<double> want;
+    for (Size j = 0; j < e.columns; ++j) {
+      double sum = static_cast<double>(bias[j]);
+      for (Size k = 0; k < e.depth; ++k) sum += static_cast<double>(a[k]) * static_cast<double>(b[k * e.columns + j]);
+      want.push_back(std::max(sum, 0.0));
+    }
+    return difference(c.data(), want, 0);
+  });
+}
+
 template <class T>
 void gemv(benchmark::State& state, const InstructionSet& set, Extents e) {
   Random random;
@@ -245,6 +277,9 @@ void add_gemm() {
                  sweep_transposed<T>(state, set, e, Finish::update, &optimizer, place);
                });
       });
+    }
+    for (const Extents e : kRowExtents) {
+      add<T>("row_product/relu", set, e.name(), [&set, e](benchmark::State& state) { row_product<T>(state, set, e); });
     }
     for (const Extents e : kColumnExtents) {
       add<T>("gemv", set, e.name(), [&set, e](benchmark::State& state) { gemv<T>(state, set, e); });
