@@ -7,7 +7,6 @@
 #include "bindings/arrays.hpp"
 #include "bindings/plan.hpp"
 #include "bindings/register.hpp"
-#include "dispatch/dispatch.hpp"
 #include "network/accept.hpp"
 
 namespace densegrad::bindings {
@@ -59,13 +58,14 @@ class BoundNetwork final : public AnyNetwork {
     const Array<T> x = array_of<T>(x_, "x", {-1, in_});
     const Size rows = x.shape(0);
     const T* x_data = x.data();
-    if (!kernels<T>().all_finite(rows * in_, x_data)) throw py::value_error("Network.predict: a number is not finite");
     Array<T> y = output<T>(out, "out", {rows, out_});
     T* y_data = y.mutable_data();
+    bool finite = false;
     {
       const Exclusive alone(mutex_);  // the arrays are held by this frame
-      network_.predict(rows, x_data, y_data);
+      finite = network_.predict_finite(rows, x_data, y_data);
     }
+    if (!finite) throw py::value_error("Network.predict: a number is not finite");
     return std::move(y);
   }
 

@@ -18,7 +18,12 @@
 namespace densegrad {
 namespace {
 
-constexpr Size kPredictRows = 1024;  // rows that one pass of predict holds activations for
+// The most rows that one pass of predict holds activations for: as many as keep the widest buffer near.
+template <class T>
+Size predict_rows(const Plan& plan) {
+  constexpr Size near = 512 * 1024 / static_cast<Size>(sizeof(T));
+  return std::clamp<Size>(near / *std::max_element(plan.widths.begin(), plan.widths.end()), 56, 1024);
+}
 
 }  // namespace
 
@@ -30,18 +35,23 @@ class Network<T>::Implementation {
         stages_(make_stages(plan)),
         common_{kernels<T>(), parameters, state, plan.parameter_count},
         predicting_(common_, plan_, stages_, stages_until(stages_, plan_, plan_.output), Purpose::predict),
+        predict_rows_(predict_rows<T>(plan_)),
         keeping_(common_, plan_, stages_, stages_until(stages_, plan_, plan_.output), Purpose::keep) {
     if (plan_.optimizer) prepare_optimizer();
     if (plan_.loss) training_.emplace(common_, plan_, stages_);
   }
 
-  void predict(Size rows, const T* x, T* out) {
+  bool predict(Size rows, const T* x, T* out, bool only_finite) {
     const FlushDenormals flush;
-    for (Size first = 0; first < rows; first += kPredictRows) {
-      predicting_.prepare(std::min(kPredictRows, rows - first));
+    const Size passes = divide_up(rows, predict_rows_), height = passes > 1 ? divide_up(rows, passes) : rows;
+    for (Size first = 0; first < rows; first += height) {
+      const Size some = std::min(height, rows - first);
+      if (only_finite && !common_.kernels.all_finite(some * input_width(), x + first * input_width())) return false;
+      predicting_.prepare(some);
       forward(predicting_, x + first * input_width());
       unpack(predicting_.output(), out + first * output_width());
     }
+    return true;
   }
 
   void forward(Size rows, const T* x, T* out) {
@@ -162,6 +172,7 @@ class Network<T>::Implementation {
   std::vector<Stage> stages_;
   Common<T> common_;
   Pass<T> predicting_;
+  Size predict_rows_;
   Pass<T> keeping_;
   std::optional<Training<T>> training_;  // where the plan has a loss
   OptimizerKind optimizer_ = OptimizerKind::sgd;
@@ -183,7 +194,11 @@ Network<T>& Network<T>::operator=(Network&&) noexcept = default;
 
 template <class T>
 void Network<T>::predict(Size rows, const T* x, T* out) {
-  implementation_->predict(rows, x, out);
+  implementation_->predict(rows, x, out, false);
+}
+template <class T>
+bool Network<T>::predict_finite(Size rows, const T* x, T* out) {
+  return implementation_->predict(rows, x, out, true);
 }
 template <class T>
 void Network<T>::forward(Size rows, const T* x, T* out) {

@@ -42,6 +42,27 @@ TEST_CASE_TEMPLATE("what forward has kept survives every other call", T, float, 
   survives([&] { network.step(problem.batch(), 0, 0); });  // a rate of 0 leaves the parameters as they are
 }
 
+TEST_CASE_TEMPLATE("predict_finite gives what predict gives, and stops at a number that is not finite", T, float,
+                   double) {
+  const Plan plan = plan_of(300, {{20, "relu"}, {3}}, "mse");  // so wide that the rows take several passes
+  constexpr Size rows = 1000;
+  Problem<T> problem(plan, rows, false, false, 13);
+  Network<T> network(plan, problem.parameters.data());
+  Matrix<T> want(rows, 3), got(rows, 3);
+  network.predict(rows, problem.x.data(), want.data());
+  CHECK(network.predict_finite(rows, problem.x.data(), got.data()));
+  CHECK(got.same_bits_as(want));
+  CHECK(network.predict_finite(0, problem.x.data(), got.data()));
+  for (const T bad : {std::numeric_limits<T>::infinity(), std::numeric_limits<T>::quiet_NaN()}) {
+    for (const Size row : {Size{0}, Size{437}, rows - 1}) {
+      const T before = problem.x(row, 299);
+      problem.x(row, 299) = bad;
+      CHECK_FALSE(network.predict_finite(rows, problem.x.data(), got.data()));
+      problem.x(row, 299) = before;
+    }
+  }
+}
+
 TEST_CASE_TEMPLATE("a network moves, and its parameters stay the caller's", T, float, double) {
   const Plan plan = plan_of(6, {{4, "tanh"}}, "mse");
   Problem<T> problem(plan, 5, false, false, 12);

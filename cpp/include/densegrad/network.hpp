@@ -52,6 +52,9 @@ class Network {
   /// out (rows, width of plan.output) = the plan's output for x (rows, width of plan.input), any number of rows.
   void predict(Size rows, const T* x, T* out);
 
+  /// As predict, but false, with only some rows of out written, as soon as a number of x turns out not to be finite.
+  bool predict_finite(Size rows, const T* x, T* out);
+
   /// As predict, for one batch whose activations are kept for `backward` until the next forward.
   void forward(Size rows, const T* x, T* out);
 
