@@ -39,14 +39,15 @@ Pass<T>::Pass(const Common<T>& common, const Plan& plan, const std::vector<Stage
 }
 
 template <class T>
-void Pass<T>::prepare(Size rows, bool dx) {
+bool Pass<T>::prepare(Size rows, bool dx) {
   const int threads = threads_for(multiply_adds(rows, stages_, count_));
-  if (rows == rows_ && dx == dx_ && threads == threads_) return;
-  rows_ = 0;  // should it throw, nothing is prepared
+  if (ready_ && rows == rows_ && dx == dx_ && threads == threads_) return false;
+  ready_ = false;  // until all of it is done: memory may be short
   const auto most = std::numeric_limits<Size>::max() / static_cast<Size>(sizeof(T)) / 16;
   Size columns = 0;  // of all matrices together
   for (const Size one : plan_.widths) columns += 2 * (one + kPanel<T>);
   if (rows > most / columns) throw std::bad_alloc();
+  rows_ = rows;
   dx_ = dx;
   threads_ = threads;
   first_back_ = dx ? 0 : std::min(first_trainable_, count_);
@@ -59,8 +60,9 @@ void Pass<T>::prepare(Size rows, bool dx) {
   layout_.lay_out(pieces_);
   arena_.reserve(layout_.size());
   upcoming_.assign(static_cast<std::size_t>(threads), Upcoming{});
-  rows_ = rows;
   bind();
+  ready_ = true;
+  return true;
 }
 
 // Whether the stage is a product that can apply the derivative of the stage before it to its dx while that is hot.

@@ -20,8 +20,9 @@ class Pass {
  public:
   Pass(const Common<T>& common, const Plan& plan, const std::vector<Stage>& stages, std::size_t count, Purpose purpose);
 
-  /// Lays out memory for so many rows; dx: the gradient of the input is wanted, too. Throws std::bad_alloc.
-  void prepare(Size rows, bool dx = false);
+  /// Lays out memory for so many rows; dx: the gradient of the input is wanted, too. Gives whether anything had to
+  /// change, in which case output and gradients may lie elsewhere. Throws std::bad_alloc.
+  bool prepare(Size rows, bool dx = false);
 
   Size rows() const { return rows_; }
   int threads() const { return threads_; }
@@ -69,6 +70,7 @@ class Pass {
   std::size_t first_trainable_;
   std::vector<std::unique_ptr<BoundStage<T>>> bound_;
 
+  bool ready_ = false;  // for what follows
   Size rows_ = 0;
   int threads_ = 1;
   bool dx_ = false;

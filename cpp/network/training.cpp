@@ -26,7 +26,7 @@ template <class T>
 double Training<T>::loss(const Batch<T>& batch) {
   const double scale = mean_scale(batch.rows, batch.weights);
   double sum = 0;
-  rows_ = 0;
+  bound_ = false;
   for (Size first = 0; first < batch.rows; first += kEvaluationRows) {
     const Batch<T> part = part_of(batch, first, std::min(kEvaluationRows, batch.rows - first));
     evaluation_.prepare(part.rows);
@@ -43,11 +43,10 @@ double Training<T>::loss(const Batch<T>& batch) {
 
 template <class T>
 void Training<T>::prepare(Size rows, bool dx) {
-  pass_.prepare(rows, dx);
-  if (rows_ == rows && dx_ == dx) return;
+  if (!pass_.prepare(rows, dx) && bound_) return;
+  bound_ = false;
   loss_.prepare(pass_.output(), pass_.output_gradient(), pass_.threads());
-  rows_ = rows;
-  dx_ = dx;
+  bound_ = true;
 }
 
 template <class T>
@@ -55,13 +54,13 @@ double Training<T>::run(const Batch<T>& data, const Index* order, const Index* u
   if (data.y.labels != nullptr && !gather_labels(data.y.labels, order)) {
     return std::numeric_limits<double>::quiet_NaN();
   }
-  pass_.expect(data, order + rows_, upcoming);
+  pass_.expect(data, order + pass_.rows(), upcoming);
   return run(gather(data, order), order, learning);
 }
 
 template <class T>
 double Training<T>::run(const Batch<T>& batch, const Index* order, const Learning<T>& learning) {
-  const double scale = mean_scale(rows_, batch.weights);
+  const double scale = mean_scale(pass_.rows(), batch.weights);
   double loss = 0;
   run_team(pass_.threads(), [&](const Team& team) {
     pass_.load(team, batch.x, order);
@@ -87,9 +86,9 @@ Batch<T> Training<T>::part_of(const Batch<T>& batch, Size first, Size rows) cons
 // Whether they all are in range.
 template <class T>
 bool Training<T>::gather_labels(const Index* labels, const Index* order) {
-  Index* gathered = labels_.reserve(rows_);
+  Index* gathered = labels_.reserve(pass_.rows());
   bool good = true;
-  for (Size i = 0; i < rows_; ++i) {
+  for (Size i = 0; i < pass_.rows(); ++i) {
     gathered[i] = labels[order[i]];
     good &= gathered[i] >= 0 && gathered[i] < outputs_;
   }
@@ -100,20 +99,20 @@ bool Training<T>::gather_labels(const Index* labels, const Index* order) {
 template <class T>
 Batch<T> Training<T>::gather(const Batch<T>& data, const Index* order) {
   Batch<T> batch;
-  batch.rows = rows_;
+  batch.rows = pass_.rows();
   batch.x = data.x;
   if (data.y.labels != nullptr) {
     batch.y.labels = labels_.data();
   } else {
-    T* values = values_.reserve(rows_ * outputs_);
-    for (Size i = 0; i < rows_; ++i) {
+    T* values = values_.reserve(pass_.rows() * outputs_);
+    for (Size i = 0; i < pass_.rows(); ++i) {
       std::copy_n(data.y.values + static_cast<Size>(order[i]) * outputs_, outputs_, values + i * outputs_);
     }
     batch.y.values = values;
   }
   if (data.weights != nullptr) {
-    T* weights = weights_.reserve(rows_);
-    for (Size i = 0; i < rows_; ++i) weights[i] = data.weights[order[i]];
+    T* weights = weights_.reserve(pass_.rows());
+    for (Size i = 0; i < pass_.rows(); ++i) weights[i] = data.weights[order[i]];
     batch.weights = weights;
   }
   return batch;

@@ -37,8 +37,7 @@ class Training {
   Pass<T> evaluation_;
   BoundLoss<T> loss_;
   Size inputs_, outputs_;
-  Size rows_ = 0;  // that loss_ is bound for, to pass_; 0 while it is bound to evaluation_
-  bool dx_ = false;
+  bool bound_ = false;  // loss_ is, to pass_ as it is laid out
   AlignedBuffer<Index> labels_;
   AlignedBuffer<T> values_;
   AlignedBuffer<T> weights_;

@@ -136,6 +136,33 @@ TEST_CASE_TEMPLATE("results have the same bits for any number of threads", T, fl
   }
 }
 
+TEST_CASE_TEMPLATE("the number of threads may change from step to step", T, float, double) {
+  make_threads(8);
+  const Plan plan = large_plan();
+  const auto stepped = [&](const std::vector<int>& counts) {
+    Random random(2);
+    const auto numbers = [&](Size count) {
+      std::vector<T> values;
+      for (Size i = 0; i < count; ++i) values.push_back(static_cast<T>(random.uniform(-0.3, 0.3)));
+      return values;
+    };
+    std::vector<T> parameters = numbers(plan.parameter_count), x = numbers(kBatch * kIn), state(2 * parameters.size());
+    std::vector<T> losses;
+    std::vector<Index> labels;
+    for (Size i = 0; i < kBatch; ++i) labels.push_back(random.whole(0, kOut - 1));
+    Network<T> network(plan, parameters.data(), state.data());
+    const Batch<T> data{kBatch, x.data(), {nullptr, labels.data()}, nullptr};
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+      const Threads some(counts[i]);
+      losses.push_back(static_cast<T>(network.step(data, 0.01, static_cast<Index>(i))));
+      if (i == 3) losses.push_back(static_cast<T>(network.loss(data)));
+    }
+    losses.insert(losses.end(), parameters.begin(), parameters.end());
+    return losses;
+  };
+  CHECK(same_bits(stepped({1, 8, 2, 5, 1, 3}), stepped({1, 1, 1, 1, 1, 1})));
+}
+
 // Numbers below the smallest normal count as zero whichever thread meets them.
 TEST_CASE("numbers below the smallest normal are treated alike by every thread") {
   const Size batch = 256, in = 256, out = 256;
