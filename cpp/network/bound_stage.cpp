@@ -135,10 +135,10 @@ class DenseStage final : public BoundStage<T> {
     if (slot.size() == 0) return {};
     if (learning.gradients != nullptr) return {learning.gradients + slot.offset, Finish::store, {}};
     if (!slot.trainable) return {};
-    T* state = common_.state == nullptr ? nullptr : common_.state + slot.offset;
     return {common_.parameters + slot.offset,
             common_.finish,
-            {common_.update, state, common_.parameter_count, common_.states, learning.coefficients}};
+            {common_.update, state_at(common_.state, slot.offset), common_.parameter_count, common_.states,
+             learning.coefficients}};
   }
 
   const Common<T>& common_;

@@ -91,9 +91,8 @@ class Network<T>::Implementation {
     const FlushDenormals flush;
     const double* coefficients = update(learning_rate, updates).coefficients;
     for (const Span& span : spans_) {
-      T* state = common_.state == nullptr ? nullptr : common_.state + span.offset;
       common_.update(1, span.size, common_.parameters + span.offset, span.size, gradients + span.offset, span.size,
-                     state, plan_.parameter_count, coefficients);
+                     state_at(common_.state, span.offset), plan_.parameter_count, coefficients);
     }
   }
 

@@ -207,7 +207,7 @@ void WeightProduct<T>::weights(Task& task, const Destination<T>& dw, Upcoming* u
   if (dw.finish != Finish::store) {
     s.rate = static_cast<T>(dw.rule.coefficients[0]);
     s.rule = dw.rule;
-    if (s.rule.state != nullptr) s.rule.state += task.offset;
+    s.rule.state = state_at(dw.rule.state, task.offset);
   }
   if (s.c_stride == 1 && s.finish != Finish::update) {
     kernels_->gemv_transposed(s.depth, s.rows, s.a, s.a_panel, s.b, s.b_stride, s.c, s.finish, s.rate);
@@ -226,8 +226,8 @@ void WeightProduct<T>::bias(const Task& task, const Destination<T>& db) const {
   }
   alignas(64) T sums[kPanel<T>];
   kernels_->column_sums(s.depth, s.columns, s.b, s.b_stride, sums);
-  T* state = db.rule.state == nullptr ? nullptr : db.rule.state + task.column;
-  db.rule.kernel(1, s.columns, target, s.columns, sums, s.columns, state, db.rule.state_size, db.rule.coefficients);
+  db.rule.kernel(1, s.columns, target, s.columns, sums, s.columns, state_at(db.rule.state, task.column),
+                 db.rule.state_size, db.rule.coefficients);
 }
 
 template <class T>

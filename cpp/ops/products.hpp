@@ -83,6 +83,12 @@ class BackwardProduct {
   int threads_ = 1;
 };
 
+/// The optimiser's state of the parameters from `offset` on; null where it has none.
+template <class T>
+T* state_at(T* state, Size offset) {
+  return state == nullptr ? nullptr : state + offset;
+}
+
 /// What becomes of a gradient: it is stored at `target`, or used up at once by an update of the parameters there, in
 /// which case it never exists in memory.
 template <class T>

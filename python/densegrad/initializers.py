@@ -15,7 +15,7 @@ from densegrad import _check
 
 Initializer = Callable[["np.ndarray[Any, Any]", np.random.Generator], None]  # fills w (in_features, out_features)
 
-_BLOCK = 2**17  # numbers drawn at a time: in float64, they would take more memory than the weights
+_BLOCK = 2**17  # numbers drawn at a time: all of them in float64 would take more memory than the weights
 
 
 def _scaled(variance: Callable[[int, int], float], distribution: str) -> Initializer:

@@ -24,7 +24,8 @@ def reference_step(layers, x, y, lr):
     return ((inputs[-1] - y) ** 2).mean(), updated[::-1]
 
 
-def check_step(rng, widths, rows, dtype, lr=0.1, tolerance=None):
+def check_step(rng, widths, rows, dtype):
+    lr = 0.1
     model = dg.Sequential(
         [*(dg.Dense(units, "relu") for units in widths[1:-1]), dg.Dense(widths[-1])],
         input_size=widths[0],
@@ -36,7 +37,7 @@ def check_step(rng, widths, rows, dtype, lr=0.1, tolerance=None):
     before = [(layer.w.astype("float64"), layer.b.astype("float64")) for layer in model.layers]
     loss, expected = reference_step(before, x, y, lr)
     assert dg.Trainer(model, "mse", dg.SGD(lr)).step(x.astype(dtype), y.astype(dtype)) == pytest.approx(loss, rel=1e-5)
-    tolerance = tolerance or (2e-5 if dtype == "float32" else 1e-11)
+    tolerance = 2e-5 if dtype == "float32" else 1e-11
     for layer, (w, b) in zip(model.layers, expected, strict=True):
         np.testing.assert_allclose(layer.w, w, rtol=0, atol=tolerance * max(1, np.abs(w).max()))
         np.testing.assert_allclose(layer.b, b, rtol=0, atol=tolerance * max(1, np.abs(b).max()))
