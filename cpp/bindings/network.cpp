@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <mutex>
+#include <optional>
+#include <stdexcept>
 
 #include "base/primitives.hpp"
 #include "bindings/arrays.hpp"
@@ -12,8 +14,8 @@
 namespace densegrad::bindings {
 namespace {
 
-// One call at a time into a network, whose working memory several Python threads may want at once. The GIL is given
-// up first: who waits for the network must not keep it from whoever has it.
+// One call at a time into a network, whose working memory several Python threads may want at once (predict alone may
+// run on many). The GIL is given up first: who waits for the network must not keep it from whoever has it.
 class Exclusive {
  public:
   explicit Exclusive(std::mutex& mutex) : lock_(mutex) {}
@@ -22,6 +24,9 @@ class Exclusive {
   py::gil_scoped_release release_;
   std::lock_guard<std::mutex> lock_;
 };
+
+// Multiply-adds, about a microsecond of them, below which handing over the GIL takes longer than the work.
+constexpr Size kWorthTheGil = 16384;
 
 // densegrad._core.Network, whatever its dtype.
 class AnyNetwork {
@@ -62,7 +67,8 @@ class BoundNetwork final : public AnyNetwork {
     T* y_data = y.mutable_data();
     bool finite = false;
     {
-      const Exclusive alone(mutex_);  // the arrays are held by this frame
+      std::optional<py::gil_scoped_release> release;  // the arrays are held by this frame
+      if (rows * parameters_.size() > kWorthTheGil) release.emplace();
       finite = network_.predict_finite(rows, x_data, y_data);
     }
     if (!finite) throw py::value_error("Network.predict: a number is not finite");
@@ -83,19 +89,15 @@ class BoundNetwork final : public AnyNetwork {
   }
 
   py::object backward(py::handle dy_, py::handle gradients_) override {
-    const Size rows = network_.forward_rows();
-    if (rows == 0) throw py::value_error("Network.backward: expected a forward before it, got none");
     const Array<T> dy = array_of<T>(dy_, "dy", {-1, out_});
-    if (dy.shape(0) != rows) {
-      throw py::value_error("Network.backward: expected dy of the " + std::to_string(rows) +
-                            " rows of the last forward, got " + std::to_string(dy.shape(0)) + " rows");
-    }
+    const Size rows = dy.shape(0);
     Array<T> gradients = array_of<T>(gradients_, "gradients", {parameters_.size()});
     Array<T> dx(std::vector<Size>{rows, in_});
     const T* dy_data = dy.data();
     T *gradients_data = writeable(gradients, "gradients"), *dx_data = dx.mutable_data();
     {
       const Exclusive alone(mutex_);
+      check_backward_rows(network_.forward_rows(), rows);
       network_.backward(dy_data, gradients_data, dx_data);
     }
     return std::move(dx);
@@ -165,6 +167,13 @@ class BoundNetwork final : public AnyNetwork {
   }
 
  private:
+  static void check_backward_rows(Size expected, Size rows) {
+    if (expected == 0) throw std::invalid_argument("Network.backward: expected a forward before it, got none");
+    if (rows == expected) return;
+    throw std::invalid_argument("Network.backward: expected dy of the " + std::to_string(expected) +
+                                " rows of the last forward, got " + std::to_string(rows) + " rows");
+  }
+
   static Array<T> state_of(const Plan& plan, py::handle state) {
     const Size rows = plan.optimizer ? find_primitive("optimizer", plan.optimizer.primitive).state : 0;
     if (rows == 0) return Array<T>();

@@ -172,6 +172,15 @@ void Pass<T>::expect(const Batch<T>& data, const Index* first, const Index* last
 }
 
 template <class T>
+void Pass<T>::run(const T* x, T* out) {
+  run_team(threads_, [&](const Team& team) {
+    load(team, x, nullptr);
+    forward(team);
+  });
+  unpack<T>(common_.kernels, output(), out);
+}
+
+template <class T>
 void Pass<T>::load(const Team& team, const T* x, const Index* order) {
   const Panels<T> input = panels(static_cast<std::size_t>(plan_.input), plan_.input);
   team.for_each(divide_up(rows_, kLoadRows), [&](Size block) {

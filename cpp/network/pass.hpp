@@ -34,6 +34,9 @@ class Pass {
   /// Rows that will be loaded after this run, by their numbers: it asks for them while it computes.
   void expect(const Batch<T>& data, const Index* first, const Index* last);
 
+  /// out (rows, width of the output) for x (rows, width of the input), by a team of its own.
+  void run(const T* x, T* out);
+
   /// Each is called by every thread of a team. load takes the rows of x, or those with the numbers `order`.
   void load(const Team& team, const T* x, const Index* order);
   void forward(const Team& team);

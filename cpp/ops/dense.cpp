@@ -1,7 +1,6 @@
 #include "base/aligned_buffer.hpp"
 #include "densegrad/ops.hpp"
 #include "dispatch/dispatch.hpp"
-#include "ops/flush_denormals.hpp"
 #include "ops/products.hpp"
 
 namespace densegrad {
@@ -21,9 +20,6 @@ class Packed {
   Packed(Size rows, Size columns) { panels_ = {buffer_.reserve(panels_size<T>(rows, columns)), rows, columns}; }
 
   Panels<T> panels() const { return panels_; }
-  void unpack(const Kernels<T>& kernels, T* target) const {
-    kernels.unpack_rows(panels_.rows, panels_.columns, panels_.data, panels_.panel_size(), target, panels_.columns);
-  }
 
  private:
   AlignedBuffer<T> buffer_;
@@ -34,7 +30,7 @@ class Packed {
 
 template <class T>
 void dense_forward(Size batch, Size in, Size out, const T* x, const T* w, const T* b, T* z) {
-  const FlushDenormals flush;
+  const Call call;
   const Kernels<T>& k = kernels<T>();
   const Packed<T> x_panels(k, batch, in, x), z_panels(batch, out);
   const int threads = threads_for(multiply_adds(batch, in, out));
@@ -43,12 +39,12 @@ void dense_forward(Size batch, Size in, Size out, const T* x, const T* w, const 
   AlignedBuffer<T> scratch;
   const Help<T> help{scratch.reserve(product.scratch())};
   run_team(threads, [&](const Team& team) { product.run(team, help); });
-  z_panels.unpack(k, z);
+  unpack<T>(k, z_panels.panels(), z);
 }
 
 template <class T>
 void dense_backward(Size batch, Size in, Size out, const T* dz, const T* x, const T* w, T* dx, T* dw, T* db) {
-  const FlushDenormals flush;
+  const Call call;
   const Kernels<T>& k = kernels<T>();
   const Packed<T> x_panels(k, batch, in, x), dz_panels(k, batch, out, dz), dx_panels(batch, in);
   const int threads = threads_for(multiply_adds(batch, in, out));
@@ -62,7 +58,7 @@ void dense_backward(Size batch, Size in, Size out, const T* dz, const T* x, cons
     product.run(team, help);
     weights.run(team, {dw}, {db}, help);
   });
-  dx_panels.unpack(k, dx);
+  unpack<T>(k, dx_panels.panels(), dx);
 }
 
 template void dense_forward(Size, Size, Size, const float*, const float*, const float*, float*);

@@ -32,6 +32,12 @@ struct Panels {
 template <class T>
 inline constexpr Size kPanel<const T> = kPanel<T>;
 
+/// target (rows, columns), row by row, = the matrix.
+template <class T>
+void unpack(const Kernels<T>& kernels, Panels<const T> matrix, T* target) {
+  kernels.unpack_rows(matrix.rows, matrix.columns, matrix.data, matrix.panel_size(), target, matrix.columns);
+}
+
 /// Elements that a matrix takes in panels.
 template <class T>
 constexpr Size panels_size(Size rows, Size columns) {

@@ -3,6 +3,9 @@
 // Work shared out between threads. What a task computes never depends on how many threads there are, so neither do
 // the results' bits.
 
+#include <algorithm>
+#include <atomic>
+
 #include "densegrad/types.hpp"
 #include "ops/flush_denormals.hpp"
 
@@ -19,7 +22,27 @@ inline constexpr double kParallelWork = 1e6;
 /// parallel region of the caller's.
 int usable_threads();
 
-inline int threads_for(double work) { return work < kParallelWork ? 1 : usable_threads(); }
+/// How many calls into the engine are running, whatever thread of the program made them.
+inline std::atomic<int> calls_running{0};
+
+/// A call into the engine, while it runs: numbers below the smallest normal count as zero on its thread.
+class Call {
+ public:
+  Call() { calls_running.fetch_add(1, std::memory_order_relaxed); }
+  ~Call() { calls_running.fetch_sub(1, std::memory_order_relaxed); }
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+ private:
+  FlushDenormals flush_;
+};
+
+/// Threads that a call takes for so many multiply-adds; it shares those that may be used with the other calls.
+inline int threads_for(double work) {
+  if (work < kParallelWork) return 1;
+  const int calls = calls_running.load(std::memory_order_relaxed);
+  return calls <= 1 ? usable_threads() : std::max(1, usable_threads() / calls);
+}
 
 /// One of the threads that run something together. Each of them calls the same functions in the same order.
 class Team {

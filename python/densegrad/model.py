@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,7 @@ class BaseModel:
         self._gradients: FloatArray | None = None
         self._inference: tuple[Any, Any] = (None, None)
         self._plan_version = 0
+        self.turn = threading.Lock()  # of whoever trains
         size = None if input_size is None else _check.count(who, "input_size", input_size)
         for layer in self._layers:
             layer.attach(self)
@@ -135,6 +137,9 @@ class BaseModel:
 
         Returns:
             (batch, outputs) in the model's dtype.
+
+        Threads may predict with one model at once. While another one trains it, a prediction may come from
+        parameters of which some are updated and some are not: predict with a ``copy()`` then.
 
         Raises:
             ValueError, TypeError: x has another shape, is not numeric or not finite.

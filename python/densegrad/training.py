@@ -50,6 +50,7 @@ class Trainer:
         self.optimizer = optimizer
         self._loss = resolve("Trainer", loss)
         model.check_loss("Trainer", self._loss)
+        self._turn = model.turn
         self._network: Any = None
         self._made_for: tuple[Any, int] | None = None
         self._slice: tuple[int, int] = (0, 1)  # steps that a slice of an epoch has, for batches of that size
@@ -68,28 +69,35 @@ class Trainer:
         Raises:
             ValueError, TypeError: x or y do not fit; nothing is updated.
             DivergenceError: The loss is not finite; nothing is updated.
+            RuntimeError: The model is being trained already, in another thread.
         """
-        optimizer = self.optimizer
-        try:  # straight to the backend: it refuses whatever would need a check or a conversion
-            if self._network is None:
-                raise ValueError("the first batch is checked before anything is made for it")
-            loss: float = self._ready().step(x, y, optimizer.lr, optimizer.steps, sample_weight)
-        except (TypeError, ValueError):
-            rows = checked_rows("Trainer.step", self.model, self._loss, x, y, sample_weight)
-            self._build(rows)
-            loss = self._ready().step(rows[0], rows[1], optimizer.lr, optimizer.steps, rows[2])
-        if not -np.inf < loss < np.inf:
-            raise DivergenceError(loss, optimizer.steps, optimizer.lr)
-        optimizer.steps += 1
-        self.model.loss = self._loss.primitive
-        return loss
+        if self._turn.locked():
+            raise _taken("Trainer.step")
+        with self._turn:
+            optimizer = self.optimizer
+            try:  # straight to the backend: it refuses whatever would need a check or a conversion
+                if self._network is None:
+                    raise ValueError("the first batch is checked before anything is made for it")
+                loss: float = self._ready().step(x, y, optimizer.lr, optimizer.steps, sample_weight)
+            except (TypeError, ValueError):
+                rows = checked_rows("Trainer.step", self.model, self._loss, x, y, sample_weight)
+                self._build(rows)
+                loss = self._ready().step(rows[0], rows[1], optimizer.lr, optimizer.steps, rows[2])
+            if not -np.inf < loss < np.inf:
+                raise DivergenceError(loss, optimizer.steps, optimizer.lr)
+            optimizer.steps += 1
+            self.model.loss = self._loss.primitive
+            return loss
 
     def apply_gradients(self) -> None:
         """Update the parameters from ``model.gradients``, as the last ``model.backward`` left them."""
-        self.model.require_built("apply_gradients")
-        self._ready().apply_gradients(self.model.gradients, self.optimizer.lr, self.optimizer.steps)
-        self.model.loss = self._loss.primitive
-        self.optimizer.steps += 1
+        if self._turn.locked():
+            raise _taken("Trainer.apply_gradients")
+        with self._turn:
+            self.model.require_built("apply_gradients")
+            self._ready().apply_gradients(self.model.gradients, self.optimizer.lr, self.optimizer.steps)
+            self.model.loss = self._loss.primitive
+            self.optimizer.steps += 1
 
     def fit(
         self,
@@ -126,8 +134,27 @@ class Trainer:
         Raises:
             ValueError, TypeError: An argument does not fit.
             DivergenceError: A batch's loss is not finite; that batch's update is not made.
+            RuntimeError: The model is being trained already, in another thread.
         """
         who = f"{type(self.model).__name__}.fit"
+        if self._turn.locked():
+            raise _taken(who)
+        with self._turn:
+            return self._fit(who, x, y, epochs, batch_size, shuffle, validation_data, sample_weight, metrics, progress)
+
+    def _fit(
+        self,
+        who: str,
+        x: Any,
+        y: Any,
+        epochs: int,
+        batch_size: int,
+        shuffle: bool,
+        validation_data: Sequence[Any] | None,
+        sample_weight: Any,
+        metrics: Sequence[str],
+        progress: bool | None,
+    ) -> History:
         epochs = _check.count(who, "epochs", epochs)
         batch_size = _check.count(who, "batch_size", batch_size)
         names = check_metrics(who, metrics)
@@ -211,6 +238,13 @@ class Trainer:
         if rows[0].shape[1] != training[0].shape[1]:  # of a model that is built only after this check
             raise ValueError(f"{who}: expected x of shape (batch, {training[0].shape[1]}), got {rows[0].shape}")
         return rows
+
+
+def _taken(who: str) -> RuntimeError:
+    return RuntimeError(
+        f"{who}: expected one call at a time to train a model, got a second one while another is training it; "
+        "give each thread a model.copy()"
+    )
 
 
 def _without_loss(values: dict[str, float]) -> dict[str, float]:

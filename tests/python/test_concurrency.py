@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import joblib
@@ -55,16 +56,52 @@ def predict_from_threads():
 
 
 def step_and_predict_from_threads():
-    model, given = classifier(), batches(2)
-    trainer = dg.Trainer(model, "cross_entropy", dg.SGD(0.01))
+    model, given = classifier(), batches(8)
+    optimizer = dg.SGD(0.01)
+    trainer = dg.Trainer(model, "cross_entropy", optimizer)
+
+    def work(batch):
+        try:
+            return trainer.step(*batch), model.predict(batch[0])
+        except RuntimeError as error:
+            return str(error)
+
     with ThreadPoolExecutor(6) as pool:
-        losses = list(pool.map(lambda batch: trainer.step(*batch), given))
-        outputs = list(pool.map(lambda batch: (trainer.step(*batch), model.predict(batch[0]))[1], given))
-    assert np.isfinite(losses).all()
-    assert all(np.isfinite(output).all() for output in outputs)
+        results = list(pool.map(work, given))
+    refused = [result for result in results if isinstance(result, str)]
+    assert all(text.startswith("Trainer.step: expected one call at a time") for text in refused)
+    done = [result for result in results if not isinstance(result, str)]
+    assert optimizer.steps == len(done) > 0
+    assert all(np.isfinite(loss) and np.isfinite(output).all() for loss, output in done)
     assert np.isfinite(model.parameters).all()
-    x, _ = given[2]
-    np.testing.assert_array_equal(model.predict(x), model.copy().predict(x))
+    assert np.isfinite(trainer.step(*given[0]))
+
+
+def train_one_model_twice_at_once():
+    x, y = batches(1)[3]
+    model, optimizer = classifier(), dg.SGD(0.01)
+    first = dg.Trainer(model, "cross_entropy", optimizer)
+    threading.Thread(target=first.fit, args=(x, y), kwargs={"epochs": 10**9, "progress": False}, daemon=True).start()
+    while optimizer.steps < 2:
+        time.sleep(0.001)
+    second = dg.Trainer(model, "cross_entropy", dg.SGD(0.01))
+    for refused in (
+        lambda: first.step(x, y),
+        lambda: second.step(x, y),
+        lambda: second.fit(x, y),
+        lambda: model.fit(x, y, loss="mse", optimizer=dg.SGD(0.1)),
+        second.apply_gradients,
+    ):
+        with pytest.raises(
+            RuntimeError, match=r"^\S+: expected one call at a time to train a model, .*copy"
+        ):
+            refused()
+    assert second.optimizer.steps == 0
+    assert np.isfinite(model.predict(x)).all()
+    own = dg.Trainer(model.copy(), "cross_entropy", dg.SGD(0.01))
+    assert np.isfinite(own.step(x, y))
+    sys.stdout.flush()
+    os._exit(0)  # the first would go on for ever
 
 
 def train_in_a_forked_child():
@@ -190,8 +227,12 @@ def test_threads_may_predict_with_one_model(backend):
     play("predict_from_threads", backend)
 
 
-def test_threads_that_share_a_trainer_leave_a_whole_model(backend):
+def test_threads_that_share_a_trainer_are_told_so_and_leave_a_whole_model(backend):
     play("step_and_predict_from_threads", backend)
+
+
+def test_a_model_in_training_refuses_whoever_else_would_train_it(backend):
+    play("train_one_model_twice_at_once", backend)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")

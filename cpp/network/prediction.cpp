@@ -1,0 +1,77 @@
+#include "network/prediction.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace densegrad {
+namespace {
+
+// The most rows that a pass holds activations for: as many as keep the widest buffer near.
+template <class T>
+Size rows_that_stay_near(const Plan& plan) {
+  constexpr Size near = 512 * 1024 / static_cast<Size>(sizeof(T));
+  return std::clamp<Size>(near / *std::max_element(plan.widths.begin(), plan.widths.end()), 56, 1024);
+}
+
+}  // namespace
+
+// The pass last used that nobody uses now, or a new one; given back at the end.
+template <class T>
+class Prediction<T>::Borrowed {
+ public:
+  explicit Borrowed(Prediction& from) : from_(from) {
+    {
+      const std::lock_guard<std::mutex> lock(from.mutex_);
+      if (!from.idle_.empty()) {
+        pass_ = std::move(from.idle_.back());
+        from.idle_.pop_back();
+        return;
+      }
+      from.idle_.reserve(++from.made_);  // so that giving it back never allocates
+    }
+    pass_ = std::make_unique<Pass<T>>(from.common_, from.plan_, from.stages_, from.count_, Purpose::predict);
+  }
+  ~Borrowed() {
+    if (pass_ == nullptr) return;
+    const std::lock_guard<std::mutex> lock(from_.mutex_);
+    from_.idle_.push_back(std::move(pass_));
+  }
+  Borrowed(const Borrowed&) = delete;
+  Borrowed& operator=(const Borrowed&) = delete;
+
+  Pass<T>& operator*() const { return *pass_; }
+
+ private:
+  Prediction& from_;
+  std::unique_ptr<Pass<T>> pass_;
+};
+
+template <class T>
+Prediction<T>::Prediction(const Common<T>& common, const Plan& plan, const std::vector<Stage>& stages)
+    : common_(common),
+      plan_(plan),
+      stages_(stages),
+      count_(stages_until(stages, plan, plan.output)),
+      in_(plan.widths[static_cast<std::size_t>(plan.input)]),
+      out_(plan.widths[static_cast<std::size_t>(plan.output)]),
+      most_rows_(rows_that_stay_near<T>(plan)) {}
+
+template <class T>
+bool Prediction<T>::run(Size rows, const T* x, T* out, Accept accept) {
+  const Borrowed borrowed(*this);
+  Pass<T>& pass = *borrowed;
+  const Size passes = divide_up(rows, most_rows_), height = passes > 1 ? divide_up(rows, passes) : rows;
+  for (Size first = 0; first < rows; first += height) {
+    const Size some = std::min(height, rows - first);
+    const T* part = x + first * in_;
+    if (accept == Accept::finite && !common_.kernels.all_finite(some * in_, part)) return false;
+    pass.prepare(some);
+    pass.run(part, out + first * out_);
+  }
+  return true;
+}
+
+template class Prediction<float>;
+template class Prediction<double>;
+
+}  // namespace densegrad
