@@ -55,6 +55,23 @@ def sanitizers(session: nox.Session) -> None:
 
 
 @nox.session
+def races(session: nox.Session) -> None:
+    """The C++ tests that use threads under ThreadSanitizer; needs clang and its OpenMP (Debian: clang, libomp-dev).
+
+    Archer, which comes with that OpenMP, tells the sanitizer of barriers and regions; it is asked whether it does.
+    """
+    session.install("cmake", "ninja")
+    options = ["-DDENSEGRAD_SANITIZE=thread", "-DDENSEGRAD_BENCHMARKS=OFF", "-DCMAKE_CXX_COMPILER=clang++"]
+    build = build_cpp(session, *options)
+    env = {"TSAN_OPTIONS": "ignore_noninstrumented_modules=1", "ARCHER_OPTIONS": "verbose=1"}
+    test = str(Path(build, "tests", "cpp", "test_threads"))
+    if "Archer detected OpenMP application" not in printed(session, test, external=True, env=env):
+        session.error("Archer did not tell ThreadSanitizer of OpenMP's barriers: nothing that was found would count")
+    words = ["--output-on-failure", "--no-tests=error", "-R", "network|plans|steps|threads"]
+    session.run("ctest", "--test-dir", build, *words, env=env)
+
+
+@nox.session
 def fallback(session: nox.Session) -> None:
     """The Python suite where no C++ compiler was found: NumPy alone, and the reason is said."""
     session.install(".[test]", env=NO_COMPILER)
@@ -153,7 +170,7 @@ def build_cpp(session: nox.Session, *options: str) -> str:
 
 def cpp_files() -> list[str]:
     """Every C++ file, tables of macros (``.def``) apart."""
-    files = (file for room in ("cpp", "tests/cpp", "benchmarks/cpp") for file in Path(room).rglob("*"))
+    files = (file for room in ("cpp", "tests/cpp", "benchmarks/cpp", "examples/cpp") for file in Path(room).rglob("*"))
     return sorted(str(file) for file in files if file.suffix in {".cpp", ".hpp", ".inl"})
 
 

@@ -37,6 +37,7 @@ struct PrimitiveRow {
   const char* reads;
   int ulp;
   bool by_row;
+  const char* init;  // the scheme for initial weights before it
   const char* target;
   int state;
   std::vector<Attribute> attributes;

@@ -21,6 +21,7 @@ void register_primitives(py::module_& module) {
           entry["reads"] = row.reads;
           entry["ulp"] = row.ulp;
           entry["by_row"] = row.by_row;
+          entry["init"] = row.init;
           entry["target"] = row.target;
           entry["state"] = row.state;
           entry["attributes"] = attributes;

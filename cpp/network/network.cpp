@@ -2,93 +2,101 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/generator.hpp"
 #include "dispatch/dispatch.hpp"
 #include "network/accept.hpp"
+#include "network/initialize.hpp"
 #include "network/pass.hpp"
+#include "network/prediction.hpp"
 #include "network/training.hpp"
 #include "ops/coefficients.hpp"
-#include "ops/flush_denormals.hpp"
 
 namespace densegrad {
 namespace {
 
-// The most rows that one pass of predict holds activations for: as many as keep the widest buffer near.
+// Memory of a network that nobody lends any.
 template <class T>
-Size predict_rows(const Plan& plan) {
-  constexpr Size near = 512 * 1024 / static_cast<Size>(sizeof(T));
-  return std::clamp<Size>(near / *std::max_element(plan.widths.begin(), plan.widths.end()), 56, 1024);
-}
+struct Owned {
+  AlignedBuffer<T> parameters, state;
+
+  Owned() = default;
+  explicit Owned(const Plan& plan) {
+    make_stages(plan);  // which refuses a plan that makes no sense
+    parameters.reserve(plan.parameter_count);
+    if (plan.optimizer) {
+      state.reserve(find_primitive("optimizer", plan.optimizer.primitive).state * plan.parameter_count);
+    }
+  }
+};
 
 }  // namespace
 
 template <class T>
 class Network<T>::Implementation {
  public:
+  Implementation(const Plan& plan, Owned<T> owned, Seed seed)
+      : Implementation(plan, owned.parameters.data(), owned.state.data()) {
+    owned_ = std::move(owned);
+    generator_ = Generator(seed.value);
+    initialize(plan_, generator_, common_.parameters);
+  }
+
   Implementation(const Plan& plan, T* parameters, T* state)
       : plan_(plan),
         stages_(make_stages(plan)),
         common_{kernels<T>(), parameters, state, plan.parameter_count},
-        predicting_(common_, plan_, stages_, stages_until(stages_, plan_, plan_.output), Purpose::predict),
-        predict_rows_(predict_rows<T>(plan_)),
+        prediction_(common_, plan_, stages_),
         keeping_(common_, plan_, stages_, stages_until(stages_, plan_, plan_.output), Purpose::keep) {
     if (plan_.optimizer) prepare_optimizer();
     if (plan_.loss) training_.emplace(common_, plan_, stages_);
   }
 
-  bool predict(Size rows, const T* x, T* out, bool only_finite) {
-    const FlushDenormals flush;
-    const Size passes = divide_up(rows, predict_rows_), height = passes > 1 ? divide_up(rows, passes) : rows;
-    for (Size first = 0; first < rows; first += height) {
-      const Size some = std::min(height, rows - first);
-      if (only_finite && !common_.kernels.all_finite(some * input_width(), x + first * input_width())) return false;
-      predicting_.prepare(some);
-      forward(predicting_, x + first * input_width());
-      unpack(predicting_.output(), out + first * output_width());
-    }
-    return true;
+  bool predict(Size rows, const T* x, T* out, Accept accept) {
+    const Call call;
+    return prediction_.run(rows, x, out, accept);
   }
 
   void forward(Size rows, const T* x, T* out) {
-    const FlushDenormals flush;
+    const Call call;
     forward_rows_ = 0;
     keeping_.prepare(rows, true);
-    forward(keeping_, x);
-    unpack(keeping_.output(), out);
+    keeping_.run(x, out);
     forward_rows_ = rows;
   }
 
   void backward(const T* dy, T* gradients, T* dx) {
-    const FlushDenormals flush;
+    const Call call;
     if (forward_rows_ == 0) throw std::logic_error("Network::backward: expected a forward before it, got none");
     const Panels<T> d = keeping_.output_gradient();
     common_.kernels.pack_rows(d.rows, d.columns, dy, d.columns, nullptr, d.data, d.panel_size());
     run_team(keeping_.threads(), [&](const Team& team) { keeping_.backward(team, {gradients, nullptr}); });
-    if (dx != nullptr) unpack(keeping_.input_gradient(), dx);
+    if (dx != nullptr) unpack<T>(common_.kernels, keeping_.input_gradient(), dx);
   }
 
   Size forward_rows() const { return forward_rows_; }
 
   double loss(const Batch<T>& batch) {
-    const FlushDenormals flush;
+    const Call call;
     return training().loss(batch);
   }
 
   double loss_and_gradients(const Batch<T>& batch, T* gradients, T* dx) {
-    const FlushDenormals flush;
+    const Call call;
     training().prepare(batch.rows, dx != nullptr);
     const double value = training_->run(batch, {gradients, nullptr});
-    if (dx != nullptr) unpack(training_->input_gradient(), dx);
+    if (dx != nullptr) unpack<T>(common_.kernels, training_->input_gradient(), dx);
     return value;
   }
 
   void apply_gradients(const T* gradients, double learning_rate, Index updates) {
-    const FlushDenormals flush;
+    const Call call;
     const double* coefficients = update(learning_rate, updates).coefficients;
     for (const Span& span : spans_) {
       common_.update(1, span.size, common_.parameters + span.offset, span.size, gradients + span.offset, span.size,
@@ -97,13 +105,13 @@ class Network<T>::Implementation {
   }
 
   double step(const Batch<T>& batch, double learning_rate, Index updates) {
-    const FlushDenormals flush;
+    const Call call;
     training().prepare(batch.rows, false);
     return training_->run(batch, update(learning_rate, updates));
   }
 
   Size run_steps(const Batch<T>& data, const Steps& steps) {
-    const FlushDenormals flush;
+    const Call call;
     Size first = steps.first * steps.batch_size, last = std::min(first + steps.batch_size, steps.rows);
     for (Size i = 0; i < steps.count; ++i) {
       const Size next = i + 1 < steps.count ? std::min(last + steps.batch_size, steps.rows) : last;
@@ -116,6 +124,29 @@ class Network<T>::Implementation {
     }
     return steps.count;
   }
+
+  double run_epoch(const Batch<T>& data, Size batch_size, double learning_rate) {
+    if (batch_size < 1) {
+      throw std::invalid_argument("run_epoch: expected batch_size >= 1, got " + std::to_string(batch_size));
+    }
+    shuffle(data.rows);
+    Steps steps;
+    steps.order = order_.data();
+    steps.rows = data.rows;
+    steps.count = divide_up(data.rows, batch_size);
+    steps.batch_size = batch_size;
+    rates_.assign(static_cast<std::size_t>(steps.count), learning_rate);
+    losses_.resize(static_cast<std::size_t>(steps.count));
+    steps.learning_rates = rates_.data();
+    steps.losses = losses_.data();
+    steps.updates = updates_;
+    const Size ran = run_steps(data, steps);
+    const double last = ran == 0 ? 0 : losses_[static_cast<std::size_t>(ran - 1)];
+    updates_ += std::isfinite(last) ? ran : ran - 1;
+    return std::isfinite(last) ? epoch_mean(data, batch_size) : last;
+  }
+
+  T* parameters() { return common_.parameters; }
 
   bool accepts(const Batch<T>& batch) const {
     return accept_batch(common_.kernels, target_kind(plan_.loss.primitive), input_width(), width(plan_.prediction),
@@ -136,9 +167,33 @@ class Network<T>::Implementation {
     spans_ = trainable_spans(plan_);
   }
 
+  // A new order of the rows; Durstenfeld, Algorithm 235: random permutation (1964).
+  void shuffle(Size rows) {
+    order_.resize(static_cast<std::size_t>(rows));
+    std::iota(order_.begin(), order_.end(), Index(0));
+    for (std::size_t i = order_.size(); i > 1; --i) {
+      std::swap(order_[i - 1], order_[static_cast<std::size_t>(generator_.below(static_cast<Index>(i)))]);
+    }
+  }
+
+  // Of the losses of an epoch, each of which is a mean over the rows of its batch, or over their weights.
+  double epoch_mean(const Batch<T>& data, Size batch_size) const {
+    double sum = 0, total = 0;
+    for (std::size_t i = 0; i < losses_.size(); ++i) {
+      const Size first = static_cast<Size>(i) * batch_size, last = std::min(first + batch_size, data.rows);
+      double weight = static_cast<double>(last - first);
+      if (data.weights != nullptr) {
+        weight = 0;
+        for (Size k = first; k < last; ++k) weight += data.weights[order_[static_cast<std::size_t>(k)]];
+      }
+      sum += weight * losses_[i];
+      total += weight;
+    }
+    return total > 0 ? sum / total : 0;
+  }
+
   Size width(Size buffer) const { return plan_.widths[static_cast<std::size_t>(buffer)]; }
   Size input_width() const { return width(plan_.input); }
-  Size output_width() const { return width(plan_.output); }
 
   static void require(bool present, const char* what) {
     if (!present) throw std::logic_error(std::string("Network: expected a plan with ") + what + ", got one without");
@@ -156,22 +211,11 @@ class Network<T>::Implementation {
     return {nullptr, coefficients_.data()};
   }
 
-  void unpack(Panels<const T> from, T* to) {
-    common_.kernels.unpack_rows(from.rows, from.columns, from.data, from.panel_size(), to, from.columns);
-  }
-
-  static void forward(Pass<T>& pass, const T* x) {
-    run_team(pass.threads(), [&](const Team& team) {
-      pass.load(team, x, nullptr);
-      pass.forward(team);
-    });
-  }
-
   Plan plan_;
   std::vector<Stage> stages_;
+  Owned<T> owned_;
   Common<T> common_;
-  Pass<T> predicting_;
-  Size predict_rows_;
+  Prediction<T> prediction_;
   Pass<T> keeping_;
   std::optional<Training<T>> training_;  // where the plan has a loss
   OptimizerKind optimizer_ = OptimizerKind::sgd;
@@ -179,11 +223,18 @@ class Network<T>::Implementation {
   std::vector<double> coefficients_;  // of the update being made
   std::vector<Span> spans_;
   Size forward_rows_ = 0;  // of the last forward, while its activations are whole
+  Generator generator_{0};
+  Index updates_ = 0;  // made by run_epoch
+  std::vector<Index> order_;
+  std::vector<double> rates_, losses_;
 };
 
 template <class T>
 Network<T>::Network(const Plan& plan, T* parameters, T* state)
     : implementation_(std::make_unique<Implementation>(plan, parameters, state)) {}
+template <class T>
+Network<T>::Network(const Plan& plan, Seed seed)
+    : implementation_(std::make_unique<Implementation>(plan, Owned<T>(plan), seed)) {}
 template <class T>
 Network<T>::~Network() = default;
 template <class T>
@@ -192,12 +243,12 @@ template <class T>
 Network<T>& Network<T>::operator=(Network&&) noexcept = default;
 
 template <class T>
-void Network<T>::predict(Size rows, const T* x, T* out) {
-  implementation_->predict(rows, x, out, false);
+void Network<T>::predict(Size rows, const T* x, T* out) const {
+  implementation_->predict(rows, x, out, Accept::all);
 }
 template <class T>
-bool Network<T>::predict_finite(Size rows, const T* x, T* out) {
-  return implementation_->predict(rows, x, out, true);
+bool Network<T>::predict_finite(Size rows, const T* x, T* out) const {
+  return implementation_->predict(rows, x, out, Accept::finite);
 }
 template <class T>
 void Network<T>::forward(Size rows, const T* x, T* out) {
@@ -230,6 +281,18 @@ double Network<T>::step(const Batch<T>& batch, double learning_rate, Index updat
 template <class T>
 Size Network<T>::run_steps(const Batch<T>& data, const Steps& steps) {
   return implementation_->run_steps(data, steps);
+}
+template <class T>
+double Network<T>::run_epoch(const Batch<T>& data, Size batch_size, double learning_rate) {
+  return implementation_->run_epoch(data, batch_size, learning_rate);
+}
+template <class T>
+T* Network<T>::parameters() {
+  return implementation_->parameters();
+}
+template <class T>
+const T* Network<T>::parameters() const {
+  return implementation_->parameters();
 }
 template <class T>
 bool Network<T>::accepts(const Batch<T>& batch) const {

@@ -2,8 +2,9 @@
 
 // A plan made ready to run. Each file of this folder does one thing: stages.cpp turns nodes into stages and refuses
 // plans that make no sense, layout.cpp finds places in memory for what lives for a while, bound_stage.cpp runs a stage
-// on a batch in memory and bound_loss.cpp a loss, pass.cpp runs a row of stages, training.cpp the way there and back,
-// accept.cpp tests a batch, network.cpp is the door to it all.
+// on a batch in memory and bound_loss.cpp a loss, pass.cpp runs a row of stages, prediction.cpp the way there
+// for several threads at once, training.cpp the way there and back, accept.cpp tests a batch, network.cpp is the door
+// to it all.
 
 #include <vector>
 

@@ -134,6 +134,7 @@ def shared_columns() -> list[dict[str, object]]:
             "reads": row.reads,
             "ulp": row.ulp,
             "by_row": row.by_row,
+            "init": row.init if row.kind == "activation" else "",
             "target": row.target if row.kind == "loss" else "",
             "state": row.state,
             "attributes": [(a.name, a.default, a.low, a.high) for a in row.attributes],

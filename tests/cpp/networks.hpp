@@ -12,7 +12,7 @@
 
 namespace densegrad {
 
-struct Layer {
+struct TestLayer {
   Size units;  // 0: no dense node, the activation alone
   std::string activation = "";
   bool bias = true;
@@ -21,7 +21,7 @@ struct Layer {
 };
 
 // The plan of a stack of layers. `hidden`: the loss reads what goes into the last activation.
-inline Plan plan_of(Size in, const std::vector<Layer>& layers, const std::string& loss, bool hidden = false) {
+inline Plan plan_of(Size in, const std::vector<TestLayer>& layers, const std::string& loss, bool hidden = false) {
   Plan plan;
   plan.widths = {in};
   const auto append = [&](Node node, Size width) {
@@ -30,7 +30,7 @@ inline Plan plan_of(Size in, const std::vector<Layer>& layers, const std::string
     plan.widths.push_back(width);
     plan.nodes.push_back(std::move(node));
   };
-  for (const Layer& layer : layers) {
+  for (const TestLayer& layer : layers) {
     const Size width = plan.widths.back();
     if (layer.units > 0) {
       Node dense;

@@ -152,7 +152,7 @@ TEST_CASE("an unknown primitive, or one of another kind, is refused by its name"
 }
 
 TEST_CASE("an attribute has its given value or its default") {
-  const PrimitiveRow row{"some", "activation", "", 0, false, "", 0, {{"a", 1.5, 0, 2}, {"b", -1, -2, 0}}};
+  const PrimitiveRow row{"some", "activation", "", 0, false, "", "", 0, {{"a", 1.5, 0, 2}, {"b", -1, -2, 0}}};
   CHECK(attribute_values(row, {}) == std::vector<double>{1.5, -1});
   CHECK(attribute_values(row, {{"b", -2}}) == std::vector<double>{1.5, -2});
   CHECK(attribute_values(row, {{"b", 0}, {"a", 0.5}}) == std::vector<double>{0.5, 0});

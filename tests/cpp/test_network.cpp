@@ -122,7 +122,7 @@ TEST_CASE_TEMPLATE("every activation and loss keeps to the plain loops, at odd s
     for (const std::string& activation : names_of_activations()) {
       for (const std::string& loss : names_of_losses()) {
         CAPTURE(activation);
-        std::vector<Layer> layers;
+        std::vector<TestLayer> layers;
         for (std::size_t i = 1; i < shape.size(); ++i) {
           const bool last = i + 1 == shape.size();
           layers.push_back({shape[i], last ? last_activation(loss) : activation, (turn + i) % 4 != 0});
@@ -165,7 +165,7 @@ TEST_CASE_TEMPLATE("the loss may read what goes into the last activation, or wha
 }
 
 TEST_CASE_TEMPLATE("activations may stand anywhere in the line", T, float, double) {
-  const std::vector<std::vector<Layer>> stacks = {
+  const std::vector<std::vector<TestLayer>> stacks = {
       {{0, "tanh"}},
       {{0, "softmax"}, {5}},
       {{0, "sigmoid"}, {0, "tanh"}, {5, "relu"}, {0, "sigmoid"}},
@@ -173,7 +173,7 @@ TEST_CASE_TEMPLATE("activations may stand anywhere in the line", T, float, doubl
       {{40, "tanh"}, {0, "softmax"}, {0, "tanh"}, {0, "softmax"}, {5, "softmax"}},
       {{6, "identity"}, {0, "identity"}, {5, "relu"}, {0, "identity"}},
   };
-  for (const std::vector<Layer>& stack : stacks) check_network<T>(plan_of(11, stack, "mse"), 9, false, false);
+  for (const std::vector<TestLayer>& stack : stacks) check_network<T>(plan_of(11, stack, "mse"), 9, false, false);
 }
 
 TEST_CASE_TEMPLATE("the output may lie before the prediction", T, float, double) {

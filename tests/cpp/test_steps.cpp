@@ -16,6 +16,7 @@
 #include <xmmintrin.h>
 #endif
 
+#if defined(COUNTS_ALLOCATIONS)
 namespace {
 std::atomic<long> allocations{0};
 }
@@ -30,7 +31,7 @@ std::atomic<long> allocations{0};
 [[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
 [[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
-#if defined(COUNTS_MALLOC)  // the linker sends what the library asks of malloc here
+// the linker sends what the library asks of malloc here
 extern "C" {
 void* __real_malloc(std::size_t size);
 void* __real_calloc(std::size_t count, std::size_t size);
@@ -230,6 +231,7 @@ TEST_CASE("weights that add up to 0 make a loss of 0 and no change") {
   CHECK(std::equal(before.data(), before.data() + plan.parameter_count, problem.parameters.data()));
 }
 
+#if defined(COUNTS_ALLOCATIONS)
 template <class T>
 void check_allocations(const Plan& plan, Size rows, Size batch_size, bool labelled) {
   Problem<T> problem(plan, rows, labelled, true, 17);
@@ -277,6 +279,7 @@ TEST_CASE_TEMPLATE("after its first call run_steps allocates nothing", T, float,
     check_allocations<T>(with_optimizer(large, optimizer), 200, 90, false);
   }
 }
+#endif
 
 #if defined(__x86_64__)
 TEST_CASE_TEMPLATE("the caller's floating-point state comes back", T, float, double) {

@@ -1,7 +1,9 @@
 // What several threads may not change: results, the caller's own threads, and the children of fork().
 
 #include <algorithm>
+#include <atomic>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 #include "densegrad/network.hpp"
@@ -26,28 +28,7 @@ namespace {
 // Two layers large enough for several threads, with widths that no panel divides.
 constexpr Size kBatch = 131, kIn = 150, kHidden = 170, kOut = 67;
 
-Plan large_plan() {
-  Plan plan;
-  plan.widths = {kIn, kHidden, kHidden, kOut};
-  Node first, activation, second;
-  first.primitive = second.primitive = "dense";
-  activation.primitive = "tanh";
-  first.slots = {{0, kIn, kHidden}, {kIn * kHidden, 1, kHidden}};
-  const Size offset = (kIn + 1) * kHidden;
-  second.slots = {{offset, kHidden, kOut}, {offset + kHidden * kOut, 1, kOut}};
-  first.inputs = {0};
-  first.output = 1;
-  activation.inputs = {1};
-  activation.output = 2;
-  second.inputs = {2};
-  second.output = 3;
-  plan.nodes = {first, activation, second};
-  plan.output = plan.prediction = 3;
-  plan.parameter_count = offset + (kHidden + 1) * kOut;
-  plan.loss.primitive = "cross_entropy";
-  plan.optimizer.primitive = "adam";
-  return plan;
-}
+Plan large_plan() { return stack(kIn, {{kHidden, {"tanh"}}, {kOut}}, {"cross_entropy"}, {"adam"}); }
 
 // Everything that a few steps give: losses, parameters, gradients, outputs.
 template <class T>
@@ -192,6 +173,34 @@ TEST_CASE_TEMPLATE("the caller's own threads may each train a network", T, float
   for (const std::vector<T>& result : results) {
     if (!result.empty()) CHECK(same_bits(result, alone));
   }
+}
+
+TEST_CASE_TEMPLATE("threads may predict with one network at once, for any number of rows", T, float, double) {
+  const Plan plan = large_plan();
+  const Network<T> network(plan, Seed{3});
+  const std::vector<Size> counts = {1, 7, 300, 64, 1100, 2, 131};
+  std::vector<T> x(static_cast<std::size_t>(1100 * kIn));
+  Random random(2);
+  for (T& one : x) one = static_cast<T>(random.uniform(-1, 1));
+  const auto predicted = [&](Size rows) {
+    std::vector<T> out(static_cast<std::size_t>(rows * kOut));
+    network.predict(rows, x.data(), out.data());
+    return out;
+  };
+  std::vector<std::vector<T>> alone;
+  for (const Size rows : counts) alone.push_back(predicted(rows));
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> threads;
+  for (std::size_t t = 0; t < 5; ++t) {
+    threads.emplace_back([&, t] {
+      for (std::size_t i = 0; i < 6 * counts.size(); ++i) {
+        const std::size_t which = (i + t) % counts.size();
+        if (!same_bits(predicted(counts[which]), alone[which])) ++wrong;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(wrong == 0);
 }
 
 #if defined(__unix__) && !defined(__SANITIZE_THREAD__)

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "densegrad/plan.hpp"
@@ -35,25 +36,41 @@ struct Steps {
   Index updates = 0;                       ///< made before the first step
 };
 
-/// Runs a plan over a flat parameter buffer that the caller owns and this class updates in place.
+/// Where a network's random numbers begin.
+struct Seed {
+  std::uint64_t value = 0;
+};
+
+/// Runs a plan over a flat parameter buffer and updates it in place.
+///
+///     Network<float> network(stack(2, {{16, {"tanh"}}, {1}}, {"mse"}, {"adam"}), Seed{1});
+///     Batch<float> data{rows, x, {y}};
+///     for (int epoch = 0; epoch < 100; ++epoch) std::cout << network.run_epoch(data, 32, 1e-3) << '\n';
 ///
 /// T is float or double. Working memory grows with the largest batch seen and is then reused: a training loop
-/// allocates nothing after its first step. One call at a time for each object.
+/// allocates nothing after its first step. Several threads may predict at once, as long as nothing changes the
+/// parameters; every other call has the object to itself.
 template <class T>
 class Network {
  public:
   /// Borrows `parameters` (plan.parameter_count) and the optimiser's `state` (rows of parameter_count numbers, or
   /// null where it has none). Throws std::invalid_argument where the plan makes no sense.
   Network(const Plan& plan, T* parameters, T* state = nullptr);
+
+  /// Owns its parameters and state. Weights are drawn by the scheme that suits the activation behind them (He, Glorot
+  /// or LeCun), biases are 0; the orders of later epochs come from the same seed. Throws std::invalid_argument where
+  /// the plan makes no sense, std::bad_alloc.
+  Network(const Plan& plan, Seed seed);
+
   ~Network();
   Network(Network&&) noexcept;
   Network& operator=(Network&&) noexcept;
 
   /// out (rows, width of plan.output) = the plan's output for x (rows, width of plan.input), any number of rows.
-  void predict(Size rows, const T* x, T* out);
+  void predict(Size rows, const T* x, T* out) const;
 
   /// As predict, but false, with only some rows of out written, as soon as a number of x turns out not to be finite.
-  bool predict_finite(Size rows, const T* x, T* out);
+  bool predict_finite(Size rows, const T* x, T* out) const;
 
   /// As predict, for one batch whose activations are kept for `backward` until the next forward.
   void forward(Size rows, const T* x, T* out);
@@ -81,6 +98,15 @@ class Network {
   /// Steps over rows read by index from the whole data set `data`; gives how many were run. A loss that is not
   /// finite ends the run before its update.
   Size run_steps(const Batch<T>& data, const Steps& steps);
+
+  /// One epoch: steps over batches of the rows in a new order, the last one perhaps smaller. Gives the mean over the
+  /// rows of the losses before each update, or the loss that was not finite, which ends the epoch before its update.
+  /// Updates are counted from the first epoch on; the order comes from the seed (0 where parameters are borrowed).
+  double run_epoch(const Batch<T>& data, Size batch_size, double learning_rate);
+
+  /// The flat buffer, plan.parameter_count numbers.
+  T* parameters();
+  const T* parameters() const;
 
   /// Whether every number of a batch is finite and every target in the loss's range.
   bool accepts(const Batch<T>& batch) const;

@@ -29,10 +29,10 @@ struct Node {
   Attributes attributes;
 };
 
-/// A loss or an optimiser by name; empty where there is none.
+/// An activation, a loss or an optimiser by name; empty where there is none.
 struct Chosen {
-  std::string primitive;
-  Attributes attributes;
+  std::string primitive = {};
+  Attributes attributes = {};
 
   explicit operator bool() const { return !primitive.empty(); }
 };
@@ -49,5 +49,16 @@ struct Plan {
   Size prediction = 0;
   Chosen optimizer;
 };
+
+/// A dense layer y = f(x w + b).
+struct Layer {
+  Size units = 1;
+  Chosen activation = {};  ///< f; the identity where there is none
+  bool bias = true;
+};
+
+/// The plan of layers one behind the other, such as stack(784, {{128, {"relu"}}, {10}}, {"cross_entropy"}, {"sgd"}).
+/// The loss reads the last layer's output: "cross_entropy" logits, so that layer has no activation under it.
+Plan stack(Size inputs, const std::vector<Layer>& layers, Chosen loss = {}, Chosen optimizer = {});
 
 }  // namespace densegrad

@@ -1,0 +1,20 @@
+# The door a C++ program uses: installs what was built, then builds examples/cpp against it and runs it.
+file(REMOVE_RECURSE "${work}")
+function(run)
+  execute_process(COMMAND ${ARGV} RESULT_VARIABLE failed OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  if(failed)
+    message(FATAL_ERROR "failed: ${ARGV}\n${output}")
+  endif()
+  set(output "${output}" PARENT_SCOPE)
+endfunction()
+
+run("${CMAKE_COMMAND}" --install "${build}" --prefix "${work}/installed")
+run("${CMAKE_COMMAND}" -S "${source}" -B "${work}/build" "-DCMAKE_PREFIX_PATH=${work}/installed"
+    "-DCMAKE_CXX_COMPILER=${compiler}" -DCMAKE_BUILD_TYPE=Release)
+run("${CMAKE_COMMAND}" --build "${work}/build")
+run("${work}/build/circle")
+message(STATUS "${output}")
+string(REGEX MATCH "accuracy ([0-9.]+) %" found "${output}")
+if(NOT CMAKE_MATCH_1 GREATER 97)
+  message(FATAL_ERROR "expected an accuracy above 97 %, got\n${output}")
+endif()
