@@ -92,9 +92,7 @@ def train_one_model_twice_at_once():
         lambda: model.fit(x, y, loss="mse", optimizer=dg.SGD(0.1)),
         second.apply_gradients,
     ):
-        with pytest.raises(
-            RuntimeError, match=r"^\S+: expected one call at a time to train a model, .*copy"
-        ):
+        with pytest.raises(RuntimeError, match=r"^\S+: expected one call at a time to train a model, .*copy"):
             refused()
     assert second.optimizer.steps == 0
     assert np.isfinite(model.predict(x)).all()
