@@ -22,7 +22,7 @@ Enum enum_named(const char* kind, const std::string& name) {
 const std::vector<PrimitiveRow>& primitives() {
   [[maybe_unused]] constexpr double inf = std::numeric_limits<double>::infinity();
   static const std::vector<PrimitiveRow> rows = {
-#define DENSEGRAD_LAYER(name) {#name, "layer", "", 0, false, "", "", 0, {}},
+#define DENSEGRAD_LAYER(name, ...) {#name, "layer", "", 0, false, "", "", 0, {__VA_ARGS__}},
 #define DENSEGRAD_ACTIVATION(name, reads, ulp, by_row, init, ...) \
   {#name, "activation", reads, ulp, by_row, init, "", 0, {__VA_ARGS__}},
 #define DENSEGRAD_LOSS(name, target, ...) {#name, "loss", "", 0, false, "", target, 0, {__VA_ARGS__}},

@@ -33,11 +33,11 @@ class AnyNetwork {
  public:
   virtual ~AnyNetwork() = default;
   virtual py::object predict(py::handle x, py::handle out) = 0;
-  virtual py::object forward(py::handle x, py::handle out) = 0;
+  virtual py::object forward(py::handle x, py::handle out, Index step) = 0;
   virtual py::object backward(py::handle dy, py::handle gradients) = 0;
   virtual double loss(py::handle x, py::handle y, py::handle weights) = 0;
-  virtual double loss_and_gradients(py::handle x, py::handle y, py::handle gradients, py::handle weights,
-                                    py::handle dx) = 0;
+  virtual double loss_and_gradients(py::handle x, py::handle y, py::handle gradients, py::handle weights, py::handle dx,
+                                    Index step) = 0;
   virtual void apply_gradients(py::handle gradients, double lr, Index step) = 0;
   virtual double step(py::handle x, py::handle y, double lr, Index step, py::handle weights) = 0;
   virtual Size run_steps(py::handle x, py::handle y, py::handle order, Size first, Size count, Size batch_size,
@@ -75,7 +75,7 @@ class BoundNetwork final : public AnyNetwork {
     return std::move(y);
   }
 
-  py::object forward(py::handle x_, py::handle out) override {
+  py::object forward(py::handle x_, py::handle out, Index step) override {
     const Array<T> x = array_of<T>(x_, "x", {-1, in_});
     const Size rows = x.shape(0);
     Array<T> y = output<T>(out, "out", {rows, out_});
@@ -83,7 +83,7 @@ class BoundNetwork final : public AnyNetwork {
     T* y_data = y.mutable_data();
     {
       const Exclusive alone(mutex_);
-      network_.forward(rows, x_data, y_data);
+      network_.forward(rows, x_data, y_data, step);
     }
     return std::move(y);
   }
@@ -109,8 +109,8 @@ class BoundNetwork final : public AnyNetwork {
     return network_.loss(batch);
   }
 
-  double loss_and_gradients(py::handle x, py::handle y, py::handle gradients_, py::handle weights,
-                            py::handle dx_) override {
+  double loss_and_gradients(py::handle x, py::handle y, py::handle gradients_, py::handle weights, py::handle dx_,
+                            Index step) override {
     const Batch<T> batch = whole_batch_of(x, y, weights);
     Array<T> gradients = array_of<T>(gradients_, "gradients", {parameters_.size()});
     T* gradients_data = writeable(gradients, "gradients");
@@ -120,7 +120,7 @@ class BoundNetwork final : public AnyNetwork {
       dx_data = writeable(dx, "dx");
     }
     const Exclusive alone(mutex_);
-    return network_.loss_and_gradients(batch, gradients_data, dx_data);
+    return network_.loss_and_gradients(batch, gradients_data, dx_data, step);
   }
 
   void apply_gradients(py::handle gradients_, double lr, Index step) override {
@@ -230,11 +230,11 @@ void register_network(py::module_& module) {
                          "A plan bound to a parameter buffer, which it borrows and updates in place.")
       .def(py::init(&make_network), py::arg("plan"), py::arg("parameters"), py::arg("state") = none)
       .def("predict", &AnyNetwork::predict, py::arg("x"), py::kw_only(), py::arg("out") = none)
-      .def("forward", &AnyNetwork::forward, py::arg("x"), py::kw_only(), py::arg("out") = none)
+      .def("forward", &AnyNetwork::forward, py::arg("x"), py::kw_only(), py::arg("out") = none, py::arg("step") = 0)
       .def("backward", &AnyNetwork::backward, py::arg("dy"), py::arg("gradients"))
       .def("loss", &AnyNetwork::loss, py::arg("x"), py::arg("y"), py::arg("sample_weight") = none)
       .def("loss_and_gradients", &AnyNetwork::loss_and_gradients, py::arg("x"), py::arg("y"), py::arg("gradients"),
-           py::arg("sample_weight") = none, py::kw_only(), py::arg("dx") = none)
+           py::arg("sample_weight") = none, py::kw_only(), py::arg("dx") = none, py::arg("step") = 0)
       .def("apply_gradients", &AnyNetwork::apply_gradients, py::arg("gradients"), py::arg("lr"), py::arg("step") = 0)
       .def("step", &AnyNetwork::step, py::arg("x"), py::arg("y"), py::arg("lr"), py::arg("step") = 0,
            py::arg("sample_weight") = none)

@@ -8,6 +8,7 @@
 
 #include "kernels/activations.inl"
 #include "kernels/gemm.inl"
+#include "kernels/layers.inl"
 #include "kernels/layout.inl"
 #include "kernels/losses.inl"
 #include "kernels/optimizers.inl"
@@ -43,6 +44,23 @@ constexpr Kernels<T> kKernels = {
     pack_transposed<T>,
     column_sums<T>,
     all_finite<T>,
+    {
+        add_panel<T>,
+        draw_kept,
+        apply_kept<T>,
+        standardize_forward<T>,
+        standardize_backward<T>,
+        batch_norm_forward<T>,
+        batch_norm_predict<T>,
+        batch_norm_backward<T>,
+        layer_norm_forward<T>,
+        layer_norm_backward<T>,
+        layer_norm_parameters<T>,
+        prelu_forward<T>,
+        learned_swish_forward<T>,
+        prelu_backward<T>,
+        learned_swish_backward<T>,
+    },
 };
 
 }  // namespace

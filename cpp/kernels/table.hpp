@@ -96,6 +96,53 @@ struct Targets {
   const int64_t* labels;  // null where there are values
 };
 
+/// Which elements dropout keeps: those whose 32 bits, drawn by their place, the step and two keys, reach the limit.
+struct Mask {
+  uint64_t seed;
+  uint64_t stream;
+  uint64_t step;
+  uint32_t limit;
+};
+
+/// Whether an activation's own parameter is one number or one for each column.
+enum class ParameterSharing { all_columns, none };
+
+/// The layers beside the dense one; layers.inl has their equations.
+template <class T>
+struct LayerKernels {
+  void (*add_panel)(ptrdiff_t size, const T* a, const T* b, T* y) noexcept;
+
+  void (*draw_kept)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t first_row, ptrdiff_t first_column, ptrdiff_t width,
+                    const Mask& mask, uint32_t* kept) noexcept;
+  void (*apply_kept)(ptrdiff_t rows, const T* x, const uint32_t* kept, T scale, T* y) noexcept;
+
+  void (*standardize_forward)(ptrdiff_t rows, ptrdiff_t columns, const T* x, const T* mean, const T* scale,
+                              T* y) noexcept;
+  void (*standardize_backward)(ptrdiff_t rows, ptrdiff_t columns, const T* dy, const T* scale, T* dx) noexcept;
+
+  void (*batch_norm_forward)(ptrdiff_t rows, ptrdiff_t columns, const T* x, const T* gamma, const T* beta, T eps, T* y,
+                             T* mean, T* variance, T* inverse) noexcept;
+  void (*batch_norm_predict)(ptrdiff_t rows, ptrdiff_t columns, const T* x, const T* gamma, const T* beta,
+                             const T* mean, const T* variance, T eps, T* y) noexcept;
+  void (*batch_norm_backward)(ptrdiff_t rows, ptrdiff_t columns, const T* dy, const T* x, const T* gamma, const T* mean,
+                              const T* inverse, T* dx, T* dgamma, T* dbeta) noexcept;
+
+  void (*layer_norm_forward)(ptrdiff_t rows, ptrdiff_t columns, const T* x, ptrdiff_t panel_size, const T* gamma,
+                             const T* beta, T eps, T* y, T* mean, T* inverse) noexcept;
+  void (*layer_norm_backward)(ptrdiff_t rows, ptrdiff_t columns, const T* dy, const T* x, ptrdiff_t panel_size,
+                              const T* gamma, const T* mean, const T* inverse, T* dx) noexcept;
+  void (*layer_norm_parameters)(ptrdiff_t rows, ptrdiff_t columns, const T* dy, const T* x, const T* mean,
+                                const T* inverse, T* dgamma, T* dbeta) noexcept;
+
+  // an activation with a parameter a of its own: y = f(z, a); dz = dy df/dz, da_j = sum over rows of dy df/da
+  using Forward = void (*)(ptrdiff_t rows, ptrdiff_t columns, const T* z, const T* a, ParameterSharing sharing,
+                           T* y) noexcept;
+  using Backward = void (*)(ptrdiff_t rows, ptrdiff_t columns, const T* dy, const T* z, const T* a,
+                            ParameterSharing sharing, T* dz, T* da) noexcept;
+  Forward prelu_forward, learned_swish_forward;
+  Backward prelu_backward, learned_swish_backward;
+};
+
 template <class T>
 struct Kernels {
   void (*sweep)(const Sweep<T>&) noexcept;             // sum over k of A(i, k) B(k, j): store, relu, relu_mask
@@ -135,6 +182,8 @@ struct Kernels {
 
   void (*column_sums)(ptrdiff_t rows, ptrdiff_t columns, const T* source, ptrdiff_t stride, T* sums) noexcept;
   bool (*all_finite)(ptrdiff_t size, const T* source) noexcept;
+
+  LayerKernels<T> layers;
 };
 
 /// What one instruction set offers, in both dtypes.

@@ -8,6 +8,9 @@
 
 namespace densegrad {
 
+/// What a pass is for, and so what it keeps: nothing, everything until the next pass, or what one way back needs.
+enum class Purpose { predict, keep, train };
+
 /// What all stages of a network have in common.
 template <class T>
 struct Common {
@@ -18,41 +21,82 @@ struct Common {
   int states = 0;  // numbers of state for each parameter
   Update<T> update = nullptr;
   Finish finish = Finish::store;  // by which a tile updates the parameters it has the gradient of
+
+  T* at(const Slot& slot) const { return parameters + slot.offset; }
 };
 
 /// Where a stage finds its matrices for a number of rows. Gradients are null in a pass that only goes forward, and dx
-/// is where nobody wants it.
+/// is where nobody wants it. dx of a stage that is not dense may be dy.
 template <class T>
 struct Binding {
-  Panels<T> x, z, y, dy, dx;
+  Panels<T> x, x2, z, y, dy, dx, dx2;
+  Purpose purpose = Purpose::predict;
   bool dy_is_dz = false;          // the stage behind has applied this one's derivative
   const Stage* before = nullptr;  // whose derivative this stage applies to dx, or null
   Panels<T> before_z, before_y;
   int threads = 1;
 };
 
-/// Where the gradients of parameters go: into `gradients`, or into an update at once where that is null.
+/// What a run is part of. Gradients of parameters go into `gradients`, or into an update at once where that is null.
 template <class T>
 struct Learning {
   T* gradients = nullptr;
   const double* coefficients = nullptr;  // of the update
+  Index step = 0;                        // whose number dropout draws by
+  bool moves_averages = false;           // a batch norm's, towards those of the batch
 };
 
-/// A stage bound to matrices, ready to run any number of times.
+/// A stage bound to matrices, ready to run any number of times. Each function but bind and begin is called by every
+/// thread of a team.
 template <class T>
 class BoundStage {
  public:
   virtual ~BoundStage() = default;
   virtual void bind(const Binding<T>& binding) = 0;
   /// Elements of scratch that forward and backward need.
-  virtual Size scratch() const = 0;
+  virtual Size scratch() const { return 0; }
   /// How often they ask for upcoming rows.
   virtual Size rounds() const { return 0; }
+  /// Before the run of a step with that number.
+  virtual void begin(Index) {}
   virtual void forward(const Team& team, const Help<T>& help) = 0;
   virtual void backward(const Team& team, const Help<T>& help, const Learning<T>& learning) = 0;
 };
 
 template <class T>
 std::unique_ptr<BoundStage<T>> make_bound_stage(const Common<T>& common, const Stage& stage);
+
+/// One maker for each kind.
+#define DENSEGRAD_MAKER(name) \
+  template <class T>          \
+  std::unique_ptr<BoundStage<T>> name(const Common<T>& common, const Stage& stage)
+DENSEGRAD_MAKER(make_activation);
+DENSEGRAD_MAKER(make_add);
+DENSEGRAD_MAKER(make_batch_norm);
+DENSEGRAD_MAKER(make_dense);
+DENSEGRAD_MAKER(make_dropout);
+DENSEGRAD_MAKER(make_layer_norm);
+DENSEGRAD_MAKER(make_parametric);
+DENSEGRAD_MAKER(make_standardize);
+#undef DENSEGRAD_MAKER
+
+/// What becomes of the gradient of a slot's elements.
+template <class T>
+Destination<T> destination(const Common<T>& common, const Slot& slot, const Learning<T>& learning);
+
+/// Brings a gradient that has been computed, of `count` elements of a slot from `first` on, where it goes; null is the
+/// gradient of what nobody trains.
+template <class T>
+void learn(const Common<T>& common, const Slot& slot, Size first, Size count, const T* gradient,
+           const Learning<T>& learning);
+
+/// Calls f(panel, its first column, its columns) for each panel of a matrix of so many columns.
+template <class T, class Function>
+void for_each_panel(const Team& team, Size columns, Function f) {
+  team.for_each(divide_up(columns, kPanel<T>), [&](Size p) {
+    const Size first = p * kPanel<T>;
+    f(p, first, columns - first < kPanel<T> ? columns - first : kPanel<T>);
+  });
+}
 
 }  // namespace densegrad

@@ -53,7 +53,7 @@ class Network<T>::Implementation {
         stages_(make_stages(plan)),
         common_{kernels<T>(), parameters, state, plan.parameter_count},
         prediction_(common_, plan_, stages_),
-        keeping_(common_, plan_, stages_, stages_until(stages_, plan_, plan_.output), Purpose::keep) {
+        keeping_(common_, plan_, stages_for(stages_, plan_, plan_.output), plan_.output, Purpose::keep) {
     if (plan_.optimizer) prepare_optimizer();
     if (plan_.loss) training_.emplace(common_, plan_, stages_);
   }
@@ -63,11 +63,11 @@ class Network<T>::Implementation {
     return prediction_.run(rows, x, out, accept);
   }
 
-  void forward(Size rows, const T* x, T* out) {
+  void forward(Size rows, const T* x, T* out, Index step) {
     const Call call;
     forward_rows_ = 0;
     keeping_.prepare(rows, true);
-    keeping_.run(x, out);
+    keeping_.run(x, out, step);
     forward_rows_ = rows;
   }
 
@@ -76,7 +76,7 @@ class Network<T>::Implementation {
     if (forward_rows_ == 0) throw std::logic_error("Network::backward: expected a forward before it, got none");
     const Panels<T> d = keeping_.output_gradient();
     common_.kernels.pack_rows(d.rows, d.columns, dy, d.columns, nullptr, d.data, d.panel_size());
-    run_team(keeping_.threads(), [&](const Team& team) { keeping_.backward(team, {gradients, nullptr}); });
+    run_team(keeping_.threads(), [&](const Team& team) { keeping_.backward(team, {gradients, nullptr, 0, true}); });
     if (dx != nullptr) unpack<T>(common_.kernels, keeping_.input_gradient(), dx);
   }
 
@@ -87,10 +87,10 @@ class Network<T>::Implementation {
     return training().loss(batch);
   }
 
-  double loss_and_gradients(const Batch<T>& batch, T* gradients, T* dx) {
+  double loss_and_gradients(const Batch<T>& batch, T* gradients, T* dx, Index step) {
     const Call call;
     training().prepare(batch.rows, dx != nullptr);
-    const double value = training_->run(batch, {gradients, nullptr});
+    const double value = training_->run(batch, {gradients, nullptr, step, false});
     if (dx != nullptr) unpack<T>(common_.kernels, training_->input_gradient(), dx);
     return value;
   }
@@ -208,7 +208,7 @@ class Network<T>::Implementation {
   Learning<T> update(double learning_rate, Index updates) {
     require(static_cast<bool>(plan_.optimizer), "an optimizer");
     update_coefficients(optimizer_, optimizer_attributes_, updates, learning_rate, coefficients_);
-    return {nullptr, coefficients_.data()};
+    return {nullptr, coefficients_.data(), updates, true};
   }
 
   Plan plan_;
@@ -251,8 +251,8 @@ bool Network<T>::predict_finite(Size rows, const T* x, T* out) const {
   return implementation_->predict(rows, x, out, Accept::finite);
 }
 template <class T>
-void Network<T>::forward(Size rows, const T* x, T* out) {
-  implementation_->forward(rows, x, out);
+void Network<T>::forward(Size rows, const T* x, T* out, Index step) {
+  implementation_->forward(rows, x, out, step);
 }
 template <class T>
 void Network<T>::backward(const T* dy, T* gradients, T* dx) {
@@ -267,8 +267,8 @@ double Network<T>::loss(const Batch<T>& batch) {
   return implementation_->loss(batch);
 }
 template <class T>
-double Network<T>::loss_and_gradients(const Batch<T>& batch, T* gradients, T* dx) {
-  return implementation_->loss_and_gradients(batch, gradients, dx);
+double Network<T>::loss_and_gradients(const Batch<T>& batch, T* gradients, T* dx, Index step) {
+  return implementation_->loss_and_gradients(batch, gradients, dx, step);
 }
 template <class T>
 void Network<T>::apply_gradients(const T* gradients, double learning_rate, Index updates) {

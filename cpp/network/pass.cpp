@@ -3,59 +3,68 @@
 #include <algorithm>
 #include <limits>
 #include <new>
+#include <utility>
 
 namespace densegrad {
 namespace {
 
 constexpr Size kLoadRows = 64;  // that a task brings into panels
 
-double multiply_adds(Size rows, const std::vector<Stage>& stages, std::size_t count) {
+double multiply_adds(Size rows, const Stages& stages) {
   double sum = 0;
-  for (std::size_t i = 0; i < count; ++i) sum += static_cast<double>(stages[i].w.size());
+  for (const Stage* stage : stages) sum += stage->dense() ? static_cast<double>(stage->slots[0].size()) : 0;
   return sum * static_cast<double>(rows);
 }
 
-std::size_t first_trainable(const std::vector<Stage>& stages) {
-  std::size_t i = 0;
-  while (i < stages.size() && !stages[i].trainable()) ++i;
-  return i;
+// Whether the way back through a stage reads what went into it.
+bool reads_x(const Stage& stage) {
+  switch (stage.kind) {
+    case StageKind::dense:
+    case StageKind::batch_norm:
+    case StageKind::layer_norm:
+    case StageKind::prelu:
+    case StageKind::learned_swish:
+      return true;
+    default:
+      return false;
+  }
 }
 
 }  // namespace
 
 template <class T>
-Pass<T>::Pass(const Common<T>& common, const Plan& plan, const std::vector<Stage>& stages, std::size_t count,
-              Purpose purpose)
-    : common_(common),
-      plan_(plan),
-      stages_(stages),
-      count_(count),
-      purpose_(purpose),
-      output_(count == 0 ? plan.input : stages[count - 1].target),
-      first_trainable_(first_trainable(stages)) {
-  for (std::size_t i = 0; i < count; ++i) bound_.push_back(make_bound_stage(common, stages[i]));
-  pieces_.resize(2 * plan.widths.size());
-  gradient_.resize(plan.widths.size());
+Pass<T>::Pass(const Common<T>& common, const Plan& plan, Stages stages, Size output, Purpose purpose)
+    : common_(common), plan_(plan), stages_(std::move(stages)), purpose_(purpose), output_(output) {
+  const std::size_t buffers = plan.widths.size();
+  readers_.resize(buffers);
+  producer_.assign(buffers, -1);
+  ++readers_[static_cast<std::size_t>(output)];  // whoever the pass is for
+  for (std::size_t i = 0; i < stages_.size(); ++i) {
+    const Stage& stage = *stages_[i];
+    bound_.push_back(make_bound_stage(common, stage));
+    if (stage.kind == StageKind::dropout) drawing_.push_back(bound_.back().get());
+    for (const Size source : stage.sources) ++readers_[static_cast<std::size_t>(source)];
+    producer_[static_cast<std::size_t>(stage.target)] = static_cast<int>(i);
+  }
+  needed_.resize(buffers);
+  pieces_.resize(2 * buffers + 2 * stages_.size());
+  gradient_.resize(buffers);
+  contributions_.resize(2 * stages_.size());
 }
 
 template <class T>
 bool Pass<T>::prepare(Size rows, bool dx) {
-  const int threads = threads_for(multiply_adds(rows, stages_, count_));
+  const int threads = threads_for(multiply_adds(rows, stages_));
   if (ready_ && rows == rows_ && dx == dx_ && threads == threads_) return false;
   ready_ = false;  // until all of it is done: memory may be short
   const auto most = std::numeric_limits<Size>::max() / static_cast<Size>(sizeof(T)) / 16;
   Size columns = 0;  // of all matrices together
-  for (const Size one : plan_.widths) columns += 2 * (one + kPanel<T>);
+  for (const Size one : plan_.widths) columns += 4 * (one + kPanel<T>);
   if (rows > most / columns) throw std::bad_alloc();
   rows_ = rows;
   dx_ = dx;
   threads_ = threads;
-  first_back_ = dx ? 0 : std::min(first_trainable_, count_);
-  for (std::size_t b = 0; b < plan_.widths.size(); ++b) {
-    const Size size = panels_size<T>(rows, plan_.widths[b]);
-    pieces_[b] = pieces_[plan_.widths.size() + b] = {size, 0, -1};
-    gradient_[b] = plan_.widths.size() + b;
-  }
+  find_needs();
   find_lifetimes();
   layout_.lay_out(pieces_);
   arena_.reserve(layout_.size());
@@ -65,14 +74,48 @@ bool Pass<T>::prepare(Size rows, bool dx) {
   return true;
 }
 
-// Whether the stage is a product that can apply the derivative of the stage before it to its dx while that is hot.
+// A gradient is wanted of what depends on trained parameters, or on an input whose gradient is wanted.
 template <class T>
-bool Pass<T>::applies_derivative_of_the_stage_before(std::size_t stage) const {
-  return stage > 0 && stages_[stage].dense && !stages_[stage - 1].by_row && wants_dx(stage);
+void Pass<T>::find_needs() {
+  std::fill(needed_.begin(), needed_.end(), 0);
+  needed_[static_cast<std::size_t>(plan_.input)] = dx_;
+  for (const Stage* stage : stages_) {
+    bool needed = stage->trainable();
+    for (const Size source : stage->sources) needed |= needs_gradient(source);
+    needed_[static_cast<std::size_t>(stage->target)] = needed;
+  }
+}
+
+// The stage whose derivative the product of stage i can apply to its dx while that is hot.
+template <class T>
+const Stage* Pass<T>::derivative_applied_by(std::size_t i) const {
+  const Size source = stages_[i]->sources[0];
+  const int producer = producer_[static_cast<std::size_t>(source)];
+  if (!stages_[i]->dense() || producer < 0 || !goes_back_through(i)) return nullptr;
+  if (!read_once(source) || !needs_gradient(source)) return nullptr;
+  const Stage& before = *stages_[static_cast<std::size_t>(producer)];
+  const bool activation = before.dense() || (before.kind == StageKind::activation && read_once(before.sources[0]));
+  return activation && !before.by_row ? &before : nullptr;
+}
+
+// The stage whose product applies the derivative of stage i, or i itself.
+template <class T>
+std::size_t Pass<T>::who_applies_derivative_of(std::size_t i) const {
+  for (std::size_t later = i + 1; later < stages_.size(); ++later) {
+    if (derivative_applied_by(later) == stages_[i]) return later;
+  }
+  return i;
 }
 
 template <class T>
 void Pass<T>::find_lifetimes() {
+  const std::size_t buffers = plan_.widths.size();
+  for (std::size_t b = 0; b < buffers; ++b) {
+    const Size size = panels_size<T>(rows_, plan_.widths[b]);
+    pieces_[b] = pieces_[buffers + b] = {size, 0, -1};
+    gradient_[b] = buffers + b;
+  }
+  for (std::size_t i = 2 * buffers; i < pieces_.size(); ++i) pieces_[i] = {0, 0, -1};
   forward_lifetimes();
   if (goes_back()) backward_lifetimes();
   if (purpose_ != Purpose::keep) return;
@@ -85,24 +128,19 @@ template <class T>
 void Pass<T>::forward_lifetimes() {
   const auto lives_at = [&](Size buffer, int moment) { pieces_[static_cast<std::size_t>(buffer)].lives_at(moment); };
   lives_at(plan_.input, load_moment());
-  for (std::size_t i = 0; i < count_; ++i) {
-    for (const Size buffer : {stages_[i].source, z_of(stages_[i]), stages_[i].target}) {
-      lives_at(buffer, forward_moment(i));
-    }
+  for (std::size_t i = 0; i < stages_.size(); ++i) {
+    const Stage& stage = *stages_[i];
+    for (const Size source : stage.sources) lives_at(source, forward_moment(i));
+    lives_at(z_of(stage), forward_moment(i));
+    lives_at(stage.target, forward_moment(i));
   }
   lives_at(output_, output_moment());
 }
 
 template <class T>
 void Pass<T>::backward_lifetimes() {
-  const auto lives_at = [&](Size buffer, int moment) { pieces_[static_cast<std::size_t>(buffer)].lives_at(moment); };
-  for (std::size_t i = first_back_; i < count_; ++i) {
-    const Stage& stage = stages_[i];
-    if (stage.dense) lives_at(stage.source, dw_moment(i));
-    const bool later = i + 1 < count_ && applies_derivative_of_the_stage_before(i + 1);
-    const int moment = later ? dx_moment(i + 1) : dx_moment(i);
-    if (stage.reads_z) lives_at(stage.z, moment);
-    if (stage.reads_y) lives_at(stage.target, moment);
+  for (std::size_t i = 0; i < stages_.size(); ++i) {
+    if (goes_back_through(i)) read_going_back(i);
   }
   // The loss may leave its gradient where the prediction was, unless somebody still needs that.
   const auto output = static_cast<std::size_t>(output_);
@@ -110,13 +148,50 @@ void Pass<T>::backward_lifetimes() {
     gradient_[output] = output;
   }
   pieces_[gradient_[output]].lives_at(output_moment());
-  for (std::size_t i = count_; i-- > first_back_;) {
-    const auto source = static_cast<std::size_t>(stages_[i].source),
-               target = static_cast<std::size_t>(stages_[i].target);
-    pieces_[gradient_[target]].lives_at(dw_moment(i));
-    if (!wants_dx(i)) continue;
-    if (!stages_[i].dense) gradient_[source] = gradient_[target];  // an activation changes it in place
+  for (std::size_t i = stages_.size(); i-- > 0;) {
+    if (!goes_back_through(i)) continue;
+    pieces_[gradient_[static_cast<std::size_t>(stages_[i]->target)]].lives_at(dw_moment(i));
+    place_dx(i);
+  }
+}
+
+// What stage i keeps for the way back.
+template <class T>
+void Pass<T>::read_going_back(std::size_t i) {
+  const auto lives_at = [&](Size buffer, int moment) { pieces_[static_cast<std::size_t>(buffer)].lives_at(moment); };
+  const Stage& stage = *stages_[i];
+  if (reads_x(stage)) lives_at(stage.sources[0], dw_moment(i));
+  const int moment = dx_moment(who_applies_derivative_of(i));
+  if (stage.reads_z) lives_at(stage.z, moment);
+  if (stage.reads_y) lives_at(stage.target, moment);
+}
+
+// Where stage i leaves the gradients of its sources. All but a product may change the gradient of their output in
+// place.
+template <class T>
+void Pass<T>::place_dx(std::size_t i) {
+  const Stage& stage = *stages_[i];
+  const std::size_t buffers = plan_.widths.size();
+  bool in_place = !stage.dense();
+  for (std::size_t k = 0; k < stage.sources.size(); ++k) {
+    const auto source = static_cast<std::size_t>(stage.sources[k]);
+    if (!needs_gradient(stage.sources[k])) continue;
+    const bool adds = pieces_[gradient_[source]].first <= pieces_[gradient_[source]].last;
+    if (adds) {
+      const std::size_t piece = 2 * buffers + 2 * i + k;
+      pieces_[piece].size = pieces_[source].size;
+      pieces_[piece].lives_at(dx_moment(i));
+      pieces_[piece].lives_at(dw_moment(i));
+      pieces_[gradient_[source]].lives_at(dw_moment(i));
+      contribution(i, k) = {piece, true};
+      continue;
+    }
+    if (in_place && read_once(stage.sources[k])) {
+      gradient_[source] = gradient_[static_cast<std::size_t>(stage.target)];
+      in_place = false;
+    }
     pieces_[gradient_[source]].lives_at(dx_moment(i));
+    contribution(i, k) = {gradient_[source], false};
   }
 }
 
@@ -124,31 +199,38 @@ template <class T>
 void Pass<T>::bind() {
   Size scratch = 0;
   rounds_ = 0;
-  for (std::size_t i = 0; i < count_; ++i) {
-    const Stage& stage = stages_[i];
-    const auto buffer = [&](Size b) { return panels(static_cast<std::size_t>(b), b); };
-    const auto gradient = [&](Size b) { return panels(gradient_[static_cast<std::size_t>(b)], b); };
-    Binding<T> binding;
-    binding.x = buffer(stage.source);
-    binding.z = buffer(z_of(stage));
-    binding.y = buffer(stage.target);
-    binding.threads = threads_;
-    if (goes_back() && i >= first_back_) {
-      binding.dy = gradient(stage.target);
-      if (wants_dx(i)) binding.dx = gradient(stage.source);
-      binding.dy_is_dz = i + 1 < count_ && applies_derivative_of_the_stage_before(i + 1);
-    }
-    if (applies_derivative_of_the_stage_before(i)) {
-      const Stage& before = stages_[i - 1];
-      binding.before = &before;
-      if (before.reads_z) binding.before_z = buffer(before.z);
-      if (before.reads_y) binding.before_y = buffer(before.target);
-    }
-    bound_[i]->bind(binding);
+  for (std::size_t i = 0; i < stages_.size(); ++i) {
+    bound_[i]->bind(binding_of(i));
     scratch = std::max(scratch, bound_[i]->scratch());
     rounds_ += bound_[i]->rounds();
   }
   scratch_.reserve(scratch);
+}
+
+template <class T>
+Binding<T> Pass<T>::binding_of(std::size_t i) {
+  const Stage& stage = *stages_[i];
+  const auto buffer = [&](Size b) { return panels(static_cast<std::size_t>(b), b); };
+  Binding<T> binding;
+  binding.purpose = purpose_;
+  binding.threads = threads_;
+  binding.x = buffer(stage.sources[0]);
+  if (stage.sources.size() > 1) binding.x2 = buffer(stage.sources[1]);
+  binding.z = buffer(z_of(stage));
+  binding.y = buffer(stage.target);
+  if (!goes_back_through(i)) return binding;
+  binding.dy = panels(gradient_[static_cast<std::size_t>(stage.target)], stage.target);
+  for (std::size_t k = 0; k < stage.sources.size(); ++k) {
+    if (!needs_gradient(stage.sources[k])) continue;
+    (k == 0 ? binding.dx : binding.dx2) = panels(contribution(i, k).piece, stage.sources[k]);
+  }
+  binding.dy_is_dz = who_applies_derivative_of(i) != i;
+  binding.before = derivative_applied_by(i);
+  if (binding.before != nullptr) {
+    if (binding.before->reads_z) binding.before_z = buffer(binding.before->z);
+    if (binding.before->reads_y) binding.before_y = buffer(binding.before->target);
+  }
+  return binding;
 }
 
 template <class T>
@@ -172,7 +254,8 @@ void Pass<T>::expect(const Batch<T>& data, const Index* first, const Index* last
 }
 
 template <class T>
-void Pass<T>::run(const T* x, T* out) {
+void Pass<T>::run(const T* x, T* out, Index step) {
+  begin(step);
   run_team(threads_, [&](const Team& team) {
     load(team, x, nullptr);
     forward(team);
@@ -193,12 +276,24 @@ void Pass<T>::load(const Team& team, const T* x, const Index* order) {
 
 template <class T>
 void Pass<T>::forward(const Team& team) {
-  for (std::size_t i = 0; i < count_; ++i) bound_[i]->forward(team, help(team));
+  for (const auto& stage : bound_) stage->forward(team, help(team));
 }
 
 template <class T>
 void Pass<T>::backward(const Team& team, const Learning<T>& learning) {
-  for (std::size_t i = count_; i-- > first_back_;) bound_[i]->backward(team, help(team), learning);
+  for (std::size_t i = stages_.size(); i-- > 0;) {
+    if (!goes_back_through(i)) continue;
+    bound_[i]->backward(team, help(team), learning);
+    for (std::size_t k = 0; k < stages_[i]->sources.size(); ++k) {
+      const Size source = stages_[i]->sources[k];
+      if (!needs_gradient(source) || !contribution(i, k).adds) continue;
+      const Panels<T> sum = panels(gradient_[static_cast<std::size_t>(source)], source);
+      const Panels<T> more = panels(contribution(i, k).piece, source);
+      team.for_each(sum.count(), [&](Size p) {
+        common_.kernels.layers.add_panel(rows_ * kPanel<T>, sum.panel(p), more.panel(p), sum.panel(p));
+      });
+    }
+  }
 }
 
 template class Pass<float>;

@@ -10,15 +10,12 @@
 
 namespace densegrad {
 
-/// What a pass is for, and so what it keeps: nothing, everything until the next pass, or what one way back needs.
-enum class Purpose { predict, keep, train };
-
-/// The first stages of a network over one arena. It is laid out for a number of rows and then runs any number of times
-/// without allocating.
+/// The stages that one buffer depends on, over one arena. It is laid out for a number of rows and then runs any number
+/// of times without allocating.
 template <class T>
 class Pass {
  public:
-  Pass(const Common<T>& common, const Plan& plan, const std::vector<Stage>& stages, std::size_t count, Purpose purpose);
+  Pass(const Common<T>& common, const Plan& plan, Stages stages, Size output, Purpose purpose);
 
   /// Lays out memory for so many rows; dx: the gradient of the input is wanted, too. Gives whether anything had to
   /// change, in which case output and gradients may lie elsewhere. Throws std::bad_alloc.
@@ -35,7 +32,12 @@ class Pass {
   void expect(const Batch<T>& data, const Index* first, const Index* last);
 
   /// out (rows, width of the output) for x (rows, width of the input), by a team of its own.
-  void run(const T* x, T* out);
+  void run(const T* x, T* out, Index step = 0);
+
+  /// Before the run of a step with that number, which dropout draws its mask by.
+  void begin(Index step) {
+    for (BoundStage<T>* stage : drawing_) stage->begin(step);
+  }
 
   /// Each is called by every thread of a team. load takes the rows of x, or those with the numbers `order`.
   void load(const Team& team, const T* x, const Index* order);
@@ -45,41 +47,60 @@ class Pass {
  private:
   int load_moment() const { return 0; }
   int forward_moment(std::size_t stage) const { return 1 + static_cast<int>(stage); }
-  int output_moment() const { return forward_moment(count_); }
-  int dx_moment(std::size_t stage) const { return output_moment() + 1 + 2 * static_cast<int>(count_ - 1 - stage); }
+  int output_moment() const { return forward_moment(stages_.size()); }
+  int dx_moment(std::size_t stage) const {
+    return output_moment() + 1 + 2 * static_cast<int>(stages_.size() - 1 - stage);
+  }
   int dw_moment(std::size_t stage) const { return dx_moment(stage) + 1; }
 
   bool goes_back() const { return purpose_ != Purpose::predict; }
   Size width(Size buffer) const { return plan_.widths[static_cast<std::size_t>(buffer)]; }
-  Size z_of(const Stage& stage) const { return goes_back() || !stage.dense ? stage.z : stage.target; }
-  bool applies_derivative_of_the_stage_before(std::size_t stage) const;
-  bool wants_dx(std::size_t stage) const { return goes_back() && (stage > first_back_ || dx_); }
+  Size z_of(const Stage& stage) const { return goes_back() || !stage.dense() ? stage.z : stage.target; }
+  bool needs_gradient(Size buffer) const { return needed_[static_cast<std::size_t>(buffer)]; }
+  bool goes_back_through(std::size_t i) const { return goes_back() && needs_gradient(stages_[i]->target); }
+  bool read_once(Size buffer) const { return readers_[static_cast<std::size_t>(buffer)] == 1; }
+  const Stage* derivative_applied_by(std::size_t i) const;
+  std::size_t who_applies_derivative_of(std::size_t i) const;
 
+  void find_needs();
   void find_lifetimes();
   void forward_lifetimes();
   void backward_lifetimes();
+  void read_going_back(std::size_t i);
+  void place_dx(std::size_t i);
   void bind();
+  Binding<T> binding_of(std::size_t i);
   Panels<T> panels(std::size_t piece, Size buffer) {
     return {arena_.data() + layout_.offset(piece), rows_, width(buffer)};
   }
   Help<T> help(const Team& team) { return {scratch_.data(), upcoming_.data() + team.rank()}; }
 
+  // The gradient of one source of a stage: where it goes, and whether it is added to what is there. Then it first comes
+  // into a piece of its own.
+  struct Contribution {
+    std::size_t piece;
+    bool adds;
+  };
+  Contribution& contribution(std::size_t i, std::size_t source) { return contributions_[2 * i + source]; }
+
   const Common<T>& common_;
   const Plan& plan_;
-  const std::vector<Stage>& stages_;
-  std::size_t count_;
+  Stages stages_;
   Purpose purpose_;
   Size output_;
-  std::size_t first_trainable_;
   std::vector<std::unique_ptr<BoundStage<T>>> bound_;
+  std::vector<BoundStage<T>*> drawing_;  // those that want to know the step
+  std::vector<int> readers_;             // of each buffer, among the stages
+  std::vector<int> producer_;            // the stage that gives each buffer, -1 for the input
 
   bool ready_ = false;  // for what follows
   Size rows_ = 0;
   int threads_ = 1;
   bool dx_ = false;
-  std::size_t first_back_ = 0;         // the way back ends at this stage
-  std::vector<Lifetime> pieces_;       // the buffers, then their gradients
-  std::vector<std::size_t> gradient_;  // the piece that holds each buffer's gradient
+  std::vector<char> needed_;                 // whether somebody wants the gradient of each buffer
+  std::vector<Lifetime> pieces_;             // the buffers, their gradients, what is added to gradients
+  std::vector<std::size_t> gradient_;        // the piece that holds each buffer's gradient
+  std::vector<Contribution> contributions_;  // by stage and source
   Layout layout_;
   AlignedBuffer<T> arena_;
   AlignedBuffer<T> scratch_;

@@ -29,7 +29,7 @@ class Prediction<T>::Borrowed {
       }
       from.idle_.reserve(++from.made_);  // so that giving it back never allocates
     }
-    pass_ = std::make_unique<Pass<T>>(from.common_, from.plan_, from.stages_, from.count_, Purpose::predict);
+    pass_ = std::make_unique<Pass<T>>(from.common_, from.plan_, from.needed_, from.plan_.output, Purpose::predict);
   }
   ~Borrowed() {
     if (pass_ == nullptr) return;
@@ -50,8 +50,7 @@ template <class T>
 Prediction<T>::Prediction(const Common<T>& common, const Plan& plan, const std::vector<Stage>& stages)
     : common_(common),
       plan_(plan),
-      stages_(stages),
-      count_(stages_until(stages, plan, plan.output)),
+      needed_(stages_for(stages, plan, plan.output)),
       in_(plan.widths[static_cast<std::size_t>(plan.input)]),
       out_(plan.widths[static_cast<std::size_t>(plan.output)]),
       most_rows_(rows_that_stay_near<T>(plan)) {}

@@ -26,8 +26,7 @@ class Prediction {
 
   const Common<T>& common_;
   const Plan& plan_;
-  const std::vector<Stage>& stages_;
-  std::size_t count_;
+  Stages needed_;
   Size in_, out_;
   Size most_rows_;  // of one pass
   std::mutex mutex_;

@@ -1,5 +1,6 @@
 #include "network/stages.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <stdexcept>
@@ -12,39 +13,108 @@ constexpr Size kLargestWidth = std::numeric_limits<std::int32_t>::max();  // so 
 
 [[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument("Network: " + what); }
 
-void check_slot(const Plan& plan, const Slot& slot, Size rows, Size columns) {
-  if (slot.rows != rows || slot.columns != columns) {
-    refuse("expected a slot of shape (" + std::to_string(rows) + ", " + std::to_string(columns) + "), got (" +
-           std::to_string(slot.rows) + ", " + std::to_string(slot.columns) + ")");
+std::string shape_of(Size rows, Size columns) {
+  return "(" + std::to_string(rows) + ", " + std::to_string(columns) + ")";
+}
+
+bool is_layer(const Node& node) {
+  const std::vector<PrimitiveRow>& rows = primitives();
+  return std::any_of(rows.begin(), rows.end(), [&](const PrimitiveRow& row) {
+    return node.primitive == row.name && row.kind == std::string("layer");
+  });
+}
+
+StageKind kind_of(const Node& node) {
+  if (!is_layer(node)) return StageKind::activation;
+  int position = 1;
+  for (const PrimitiveRow& row : primitives()) {
+    if (row.kind != std::string("layer")) continue;
+    if (row.name == node.primitive) break;
+    ++position;
   }
-  if (slot.offset < 0 || slot.offset > plan.parameter_count - slot.size()) {
-    refuse("a slot lies outside the " + std::to_string(plan.parameter_count) + " parameters");
+  return static_cast<StageKind>(position);
+}
+
+// Parameters of a node: so many rows and columns each, the last of them only perhaps.
+struct Expected {
+  std::vector<Size> rows;
+  Size columns;
+  std::size_t least;
+};
+
+Expected expected_slots(StageKind kind, Size in, Size out) {
+  switch (kind) {
+    case StageKind::dense:
+      return {{in, 1}, out, 1};
+    case StageKind::standardize:
+    case StageKind::layer_norm:
+      return {{1, 1}, out, 2};
+    case StageKind::batch_norm:
+      return {{1, 1, 1, 1}, out, 4};
+    case StageKind::prelu:
+    case StageKind::learned_swish:
+      return {{1}, out, 1};
+    default:
+      return {{}, out, 0};
   }
 }
 
-void check_node(const Plan& plan, const Node& node, Size source) {
+void check_slots(const Plan& plan, const Node& node, StageKind kind) {
+  const Expected expected = expected_slots(kind, plan.widths[node.inputs[0]], plan.widths[node.output]);
+  if (node.slots.size() < expected.least || node.slots.size() > expected.rows.size()) {
+    refuse("expected " + std::to_string(expected.rows.size()) + " arrays of parameters for " + node.primitive +
+           ", got " + std::to_string(node.slots.size()));
+  }
+  const bool may_share = kind == StageKind::prelu || kind == StageKind::learned_swish;
+  for (std::size_t i = 0; i < node.slots.size(); ++i) {
+    const Slot& slot = node.slots[i];
+    const bool shared = may_share && slot.rows == 1 && slot.columns == 1;
+    if (!shared && (slot.rows != expected.rows[i] || slot.columns != expected.columns)) {
+      refuse("expected a slot of shape " + shape_of(expected.rows[i], expected.columns) + ", got " +
+             shape_of(slot.rows, slot.columns));
+    }
+    if (slot.offset < 0 || slot.offset > plan.parameter_count - slot.size()) {
+      refuse("a slot lies outside the " + std::to_string(plan.parameter_count) + " parameters");
+    }
+  }
+}
+
+// written: which buffers hold something when the node runs
+void check_node(const Plan& plan, const Node& node, std::vector<bool>& written) {
+  const StageKind kind = kind_of(node);
   const Size buffers = static_cast<Size>(plan.widths.size());
-  if (node.inputs.size() != 1 || node.inputs[0] != source) refuse("expected each node to read the one before it");
-  if (node.output <= source || node.output >= buffers) refuse("a node writes a buffer that is not there");
-  const Size in = plan.widths[source], out = plan.widths[node.output];
-  if (node.primitive != "dense") {
-    if (in != out) refuse("expected an activation to keep the width");
-    return;
+  const std::size_t inputs = kind == StageKind::add ? 2 : 1;
+  if (node.inputs.size() != inputs) {
+    refuse("expected " + std::to_string(inputs) + " inputs for " + node.primitive + ", got " +
+           std::to_string(node.inputs.size()));
   }
-  if (node.slots.empty() || node.slots.size() > 2) refuse("expected a dense node to have w, and perhaps b");
-  check_slot(plan, node.slots[0], in, out);
-  if (node.slots.size() == 2) check_slot(plan, node.slots[1], 1, out);
+  for (const Size input : node.inputs) {
+    if (input < 0 || input >= buffers || !written[static_cast<std::size_t>(input)]) {
+      refuse("expected each node to read the input or what a node before it gives");
+    }
+  }
+  if (node.output < 0 || node.output >= buffers) refuse("a node writes a buffer that is not there");
+  if (written[static_cast<std::size_t>(node.output)])
+    refuse("two nodes write the buffer " + std::to_string(node.output));
+  written[static_cast<std::size_t>(node.output)] = true;
+  for (const Size input : node.inputs) {
+    if (kind != StageKind::dense && plan.widths[input] != plan.widths[node.output]) {
+      refuse("expected " + node.primitive + " to keep the width " + std::to_string(plan.widths[input]) + ", got " +
+             std::to_string(plan.widths[node.output]));
+    }
+  }
+  check_slots(plan, node, kind);
 }
 
-Stage make_stage(const Node& node, Size source) {
+Stage make_stage(const Node& node) {
   Stage stage;
-  stage.source = source;
-  stage.z = node.primitive == "dense" ? node.output : source;
+  stage.kind = kind_of(node);
+  stage.sources = node.inputs;
   stage.target = node.output;
-  if (node.primitive == "dense") {
-    stage.dense = true;
-    stage.w = node.slots[0];
-    if (node.slots.size() == 2) stage.b = node.slots[1];
+  stage.z = stage.kind == StageKind::activation ? node.inputs[0] : node.output;
+  stage.slots = node.slots;
+  if (stage.kind != StageKind::activation) {
+    stage.attributes = attribute_values(find_primitive("layer", node.primitive), node.attributes);
     return stage;
   }
   const PrimitiveRow& row = find_primitive("activation", node.primitive);
@@ -52,14 +122,20 @@ Stage make_stage(const Node& node, Size source) {
   stage.by_row = row.by_row;
   stage.reads_z = std::strchr(row.reads, 'z') != nullptr;
   stage.reads_y = std::strchr(row.reads, 'y') != nullptr;
-  stage.attributes = attribute_values(row, node.attributes);
+  stage.activation_attributes = attribute_values(row, node.attributes);
   return stage;
+}
+
+bool read_once(const Plan& plan, Size buffer) {
+  Size readers = buffer == plan.output || (plan.loss && buffer == plan.prediction) ? 1 : 0;
+  for (const Node& node : plan.nodes) readers += std::count(node.inputs.begin(), node.inputs.end(), buffer);
+  return readers == 1;
 }
 
 // An elementwise activation can be applied to z while it is hot.
 bool can_fuse(const Plan& plan, const Stage& before, const Node& node) {
-  if (!before.dense || before.activation != Activation::identity || node.primitive == "dense") return false;
-  if (before.target == plan.output || (plan.loss && before.target == plan.prediction)) return false;
+  if (!before.dense() || before.activation != Activation::identity || is_layer(node)) return false;
+  if (before.target != node.inputs[0] || !read_once(plan, before.target)) return false;
   return !find_primitive("activation", node.primitive).by_row;
 }
 
@@ -69,10 +145,14 @@ void fuse(Stage& dense, const Stage& activation) {
   dense.activation = activation.activation;
   dense.reads_z = activation.reads_z;
   dense.reads_y = activation.reads_y;
-  dense.attributes = activation.attributes;
+  dense.activation_attributes = activation.activation_attributes;
 }
 
 }  // namespace
+
+bool Stage::trainable() const {
+  return std::any_of(slots.begin(), slots.end(), [](const Slot& slot) { return slot.trainable && slot.size() > 0; });
+}
 
 std::vector<Stage> make_stages(const Plan& plan) {
   const Size buffers = static_cast<Size>(plan.widths.size());
@@ -82,33 +162,42 @@ std::vector<Stage> make_stages(const Plan& plan) {
       refuse("expected widths from 1 to " + std::to_string(kLargestWidth) + ", got " + std::to_string(width));
     }
   }
+  std::vector<bool> written(plan.widths.size());
+  written[static_cast<std::size_t>(plan.input)] = true;
   std::vector<Stage> stages;
-  Size last = plan.input;
   for (const Node& node : plan.nodes) {
-    check_node(plan, node, last);
-    last = node.output;
+    check_node(plan, node, written);
     if (!stages.empty() && can_fuse(plan, stages.back(), node)) {
-      fuse(stages.back(), make_stage(node, stages.back().target));
+      fuse(stages.back(), make_stage(node));
     } else {
-      stages.push_back(make_stage(node, node.inputs[0]));
+      stages.push_back(make_stage(node));
     }
   }
   if (stages.empty()) refuse("expected at least one node");
-  stages_until(stages, plan, plan.output);
+  stages_for(stages, plan, plan.output);
   if (plan.loss) {
     find_primitive("loss", plan.loss.primitive);
-    stages_until(stages, plan, plan.prediction);
+    stages_for(stages, plan, plan.prediction);
   }
   if (plan.optimizer) find_primitive("optimizer", plan.optimizer.primitive);
   return stages;
 }
 
-std::size_t stages_until(const std::vector<Stage>& stages, const Plan& plan, Size buffer) {
-  if (buffer == plan.input) return 0;
-  for (std::size_t i = 0; i < stages.size(); ++i) {
-    if (stages[i].target == buffer) return i + 1;
+Stages stages_for(const std::vector<Stage>& stages, const Plan& plan, Size buffer) {
+  std::vector<bool> needed(plan.widths.size());
+  Stages found;
+  const bool inside = buffer >= 0 && buffer < static_cast<Size>(needed.size());
+  if (inside) needed[static_cast<std::size_t>(buffer)] = true;
+  for (auto stage = stages.rbegin(); stage != stages.rend(); ++stage) {
+    if (!needed[static_cast<std::size_t>(stage->target)]) continue;
+    found.push_back(&*stage);
+    for (const Size source : stage->sources) needed[static_cast<std::size_t>(source)] = true;
   }
-  refuse("no node gives the buffer " + std::to_string(buffer));
+  if (found.empty() ? buffer != plan.input : found.front()->target != buffer) {
+    refuse("no node gives the buffer " + std::to_string(buffer));
+  }
+  std::reverse(found.begin(), found.end());
+  return found;
 }
 
 std::vector<Span> trainable_spans(const Plan& plan) {

@@ -15,8 +15,8 @@ constexpr Size kEvaluationRows = 1024;
 
 template <class T>
 Training<T>::Training(const Common<T>& common, const Plan& plan, const std::vector<Stage>& stages)
-    : pass_(common, plan, stages, stages_until(stages, plan, plan.prediction), Purpose::train),
-      evaluation_(common, plan, stages, stages_until(stages, plan, plan.prediction), Purpose::predict),
+    : pass_(common, plan, stages_for(stages, plan, plan.prediction), plan.prediction, Purpose::train),
+      evaluation_(common, plan, stages_for(stages, plan, plan.prediction), plan.prediction, Purpose::predict),
       loss_(common.kernels, static_cast<int>(loss_named(plan.loss.primitive)),
             attribute_values(find_primitive("loss", plan.loss.primitive), plan.loss.attributes)),
       inputs_(plan.widths[static_cast<std::size_t>(plan.input)]),
@@ -62,6 +62,7 @@ template <class T>
 double Training<T>::run(const Batch<T>& batch, const Index* order, const Learning<T>& learning) {
   const double scale = mean_scale(pass_.rows(), batch.weights);
   double loss = 0;
+  pass_.begin(learning.step);
   run_team(pass_.threads(), [&](const Team& team) {
     pass_.load(team, batch.x, order);
     pass_.forward(team);

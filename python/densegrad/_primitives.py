@@ -52,6 +52,35 @@ class Primitive:
 
 _ROWS = (
     Primitive("dense", "layer", "z = x w + b", onnx="Gemm"),
+    Primitive("add", "layer", "y = a + b", onnx="Add"),
+    Primitive("standardize", "layer", "y = (x - mean) scale"),
+    Primitive(
+        "dropout",
+        "layer",
+        "y = x / (1 - rate), or 0 with the probability rate",
+        attributes=(
+            Attribute("rate", 0.5, 0, 0.9999999),
+            Attribute("seed", 0, 0, 2**53),
+            Attribute("stream", 0, 0, 2**53),
+        ),
+        onnx="Dropout",
+    ),
+    Primitive(
+        "batch_norm",
+        "layer",
+        "y = (x - mean) / sqrt(variance + eps) gamma + beta, mean and variance over the batch",
+        attributes=(Attribute("eps", 1e-5, 0), Attribute("momentum", 0.1, 0, 1)),
+        onnx="BatchNormalization",
+    ),
+    Primitive(
+        "layer_norm",
+        "layer",
+        "y = (x - mean) / sqrt(variance + eps) gamma + beta, mean and variance over the row",
+        attributes=(Attribute("eps", 1e-5, 0),),
+        onnx="LayerNormalization",
+    ),
+    Primitive("prelu", "layer", "y = max(z, 0) + a min(z, 0)", onnx="PRelu"),
+    Primitive("learned_swish", "layer", "y = z / (1 + exp(-a z))"),
     Primitive("identity", "activation", "y = z", onnx="Identity"),
     Primitive("sigmoid", "activation", "y = 1 / (1 + exp(-z))", reads="y", ulp=4, range=(0, 1), onnx="Sigmoid"),
     Primitive("tanh", "activation", "y = tanh(z)", reads="y", ulp=4, range=(-1, 1), onnx="Tanh"),

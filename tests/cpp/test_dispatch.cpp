@@ -100,7 +100,7 @@ struct Named {
 
 TEST_CASE("primitives() lists the rows of primitives.def in their order") {
   const std::vector<Named> expected = {
-#define DENSEGRAD_LAYER(name) {"layer", #name},
+#define DENSEGRAD_LAYER(name, ...) {"layer", #name},
 #define DENSEGRAD_ACTIVATION(name, ...) {"activation", #name},
 #define DENSEGRAD_LOSS(name, ...) {"loss", #name},
 #define DENSEGRAD_OPTIMIZER(name, ...) {"optimizer", #name},

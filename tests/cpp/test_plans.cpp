@@ -146,7 +146,14 @@ TEST_CASE("a plan that makes no sense is refused") {
       {"two inputs", [](Plan& p) { p.nodes[1].inputs = {1, 1}; }},
       {"an input that is not there", [&](Plan& p) { p.nodes[1].inputs = {far}; }},
       {"an input below 0", [](Plan& p) { p.nodes[0].inputs = {-1}; }},
-      {"an input other than the last output", [](Plan& p) { p.nodes[2].inputs = {1}; }},
+      {"an input that is written later", [](Plan& p) { p.nodes[1].inputs = {3}; }},
+      {"a buffer written twice", [](Plan& p) { p.nodes[3].output = 3; }},
+      {"a sum of one", [](Plan& p) { p.nodes[1].primitive = "add"; }},
+      {"a sum of different widths",
+       [](Plan& p) {
+         p.nodes[1].primitive = "add";
+         p.nodes[1].inputs = {1, 0};
+       }},
       {"an output that is not there", [](Plan& p) { p.nodes[3].output = 5; }},
       {"an output below 0", [](Plan& p) { p.nodes[0].output = -1; }},
       {"an output over its input", [](Plan& p) { p.nodes[1].output = 1; }},

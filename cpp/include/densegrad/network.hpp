@@ -72,22 +72,24 @@ class Network {
   /// As predict, but false, with only some rows of out written, as soon as a number of x turns out not to be finite.
   bool predict_finite(Size rows, const T* x, T* out) const;
 
-  /// As predict, for one batch whose activations are kept for `backward` until the next forward.
-  void forward(Size rows, const T* x, T* out);
+  /// For one batch in training, whose activations are kept for `backward` until the next forward: dropout draws the
+  /// mask of that step, and batch norm takes mean and variance of the batch.
+  void forward(Size rows, const T* x, T* out, Index step = 0);
 
   /// Gradients of a loss that lives elsewhere, from dy (rows, width of plan.output) of the last `forward`. Fills
-  /// `gradients` (parameter_count), and dx (rows, width of plan.input) unless it is null.
+  /// `gradients` (parameter_count), and dx (rows, width of plan.input) unless it is null. Moves the averages of batch
+  /// norm.
   void backward(const T* dy, T* gradients, T* dx);
 
   /// Rows of the last `forward`, 0 where there was none.
   Size forward_rows() const;
 
-  /// The mean loss of a batch.
+  /// The mean loss of a batch as predict sees it.
   double loss(const Batch<T>& batch);
 
   /// The mean loss of a batch; fills `gradients` (parameter_count), and dx unless it is null. Without dx, what lies
-  /// before the first trainable parameters is left as it was.
-  double loss_and_gradients(const Batch<T>& batch, T* gradients, T* dx = nullptr);
+  /// before the first trainable parameters is left as it was. The network is in training, as by `forward`.
+  double loss_and_gradients(const Batch<T>& batch, T* gradients, T* dx = nullptr, Index step = 0);
 
   /// Updates every trainable parameter from `gradients`; `updates` were made before.
   void apply_gradients(const T* gradients, double learning_rate, Index updates);

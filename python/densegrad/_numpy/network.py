@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from densegrad._numpy import ops
+from densegrad._numpy import layers, ops
 from densegrad._numpy.accept import accept_batch, accept_floats
 from densegrad._numpy.dense import dense_backward, dense_forward
 from densegrad._numpy.types import FloatArray, IndexArray
@@ -26,6 +26,7 @@ class Network:
         self._state = state
         self._gradients: FloatArray | None = None
         self._buffers: dict[int, FloatArray] = {}
+        self._forward_step = 0
 
     def predict(self, x: FloatArray, *, out: FloatArray | None = None) -> FloatArray:
         """The last layer's output for any number of rows; keeps nothing.
@@ -37,12 +38,12 @@ class Network:
         y = np.empty((len(x), self._plan.widths[self._plan.output]), x.dtype) if out is None else out
         for first in range(0, len(x), _PREDICT_ROWS):
             rows = slice(first, first + _PREDICT_ROWS)
-            y[rows] = self._run(self._plan.nodes, x[rows])[self._plan.output]
+            y[rows] = self._run(self._plan.output, x[rows])[self._plan.output]
         return y
 
-    def forward(self, x: FloatArray, *, out: FloatArray | None = None) -> FloatArray:
-        """The last layer's output for one batch; keeps every activation for ``backward``."""
-        self._buffers = self._run(self._plan.nodes, x)
+    def forward(self, x: FloatArray, *, out: FloatArray | None = None, step: int = 0) -> FloatArray:
+        """The last layer's output for one batch in training; keeps every activation for ``backward``."""
+        self._buffers, self._forward_step = self._run(self._plan.output, x, step), step
         y = self._buffers[self._plan.output]
         if out is None:
             return y.copy()
@@ -58,11 +59,11 @@ class Network:
                 f"Network.backward: expected dy of the {len(self._buffers[self._plan.input])} rows of the "
                 f"last forward, got {len(dy)} rows"
             )
-        return self._reverse({self._plan.output: dy}, self._buffers, gradients)
+        return self._reverse(self._plan.output, dy, self._buffers, gradients, self._forward_step, moves_averages=True)
 
     def loss(self, x: FloatArray, y: FloatArray | IndexArray, sample_weight: FloatArray | None = None) -> float:
-        """The loss of one batch."""
-        return self._loss(self._run(self._training_nodes(), x), y, sample_weight)[0]
+        """The loss of one batch as predict sees it."""
+        return self._loss(self._run(self._prediction(), x), y, sample_weight)[0]
 
     def loss_and_gradients(
         self,
@@ -72,12 +73,28 @@ class Network:
         sample_weight: FloatArray | None = None,
         *,
         dx: FloatArray | None = None,
+        step: int = 0,
     ) -> float:
-        """The loss of one batch; fills the flat ``gradients``, and ``dx`` where it is given."""
-        buffers = self._run(self._training_nodes(), x)
+        """The loss of one batch in training; fills the flat ``gradients``, and ``dx`` where it is given."""
+        return self._loss_and_gradients(x, y, gradients, sample_weight, dx, step, moves_averages=False)
+
+    def _loss_and_gradients(
+        self,
+        x: FloatArray,
+        y: FloatArray | IndexArray,
+        gradients: FloatArray,
+        sample_weight: FloatArray | None,
+        dx: FloatArray | None,
+        step: int,
+        *,
+        moves_averages: bool,
+    ) -> float:
+        prediction = self._prediction()
+        buffers = self._run(prediction, x, step)
         value, dp = self._loss(buffers, y, sample_weight)
-        assert self._plan.loss is not None
-        input_gradient = self._reverse({self._plan.loss.prediction: dp}, buffers, gradients)
+        if moves_averages and not np.isfinite(value):
+            return value
+        input_gradient = self._reverse(prediction, dp, buffers, gradients, step, moves_averages=moves_averages)
         if dx is not None:
             dx[...] = input_gradient
         return value
@@ -119,7 +136,7 @@ class Network:
     ) -> float:
         if self._gradients is None:
             self._gradients = np.zeros_like(self._parameters)
-        value = self.loss_and_gradients(x, y, self._gradients, sample_weight)
+        value = self._loss_and_gradients(x, y, self._gradients, sample_weight, None, step, moves_averages=True)
         if np.isfinite(value):
             self.apply_gradients(self._gradients, lr, step)
         return value
@@ -151,44 +168,104 @@ class Network:
                 return i + 1
         return count
 
-    def _training_nodes(self) -> tuple[Node, ...]:
-        """The nodes that the loss depends on."""
+    def _prediction(self) -> int:
+        """The buffer that the loss reads."""
         if self._plan.loss is None:
             raise ValueError("Network: expected a plan with a loss, got one without")
-        needed = {self._plan.loss.prediction}
+        return self._plan.loss.prediction
+
+    def _needed(self, buffer: int) -> tuple[Node, ...]:
+        """The nodes that a buffer depends on."""
+        needed = {buffer}
         for node in reversed(self._plan.nodes):
             if node.output in needed:
                 needed.update(node.inputs)
         return tuple(node for node in self._plan.nodes if node.output in needed)
 
-    def _run(self, nodes: tuple[Node, ...], x: FloatArray) -> dict[int, FloatArray]:
+    def _run(self, buffer: int, x: FloatArray, step: int | None = None) -> dict[int, FloatArray]:
+        """Every buffer up to the one asked for; with the number of a step, as in training."""
         buffers = {self._plan.input: x}
-        for node in nodes:
-            (source,) = (buffers[i] for i in node.inputs)
-            if node.primitive == "dense":
-                arrays = [self._view(self._parameters, slot) for slot in node.slots]
-                buffers[node.output] = dense_forward(source, *arrays)
-            else:
-                buffers[node.output] = ops.activation_forward(node.primitive, source, **dict(node.attributes))
+        for node in self._needed(buffer):
+            sources = [buffers[i] for i in node.inputs]
+            with np.errstate(all="ignore"):
+                buffers[node.output] = self._forward(node, sources, step)
         return buffers
 
-    def _reverse(self, d: dict[int, FloatArray], buffers: dict[int, FloatArray], gradients: FloatArray) -> FloatArray:
-        """Propagates the gradients ``d`` of some buffers back to the input; fills ``gradients``."""
-        for node in reversed(self._plan.nodes):
-            if node.output not in d:
-                continue
-            dy, (source,) = d.pop(node.output), (buffers[i] for i in node.inputs)
-            if node.primitive == "dense":
-                w = self._view(self._parameters, node.slots[0])
-                dx, *rest = dense_backward(dy, source, w)
-                for slot, value in zip(node.slots, rest, strict=False):  # no slot for b: no db
-                    self._view(gradients, slot)[...] = value
-            else:
-                y = buffers[node.output]
-                dx = ops.activation_backward(node.primitive, dy, source, y, **dict(node.attributes))
-            (i,) = node.inputs
-            d[i] = d[i] + dx if i in d else dx
+    def _forward(self, node: Node, sources: list[FloatArray], step: int | None) -> FloatArray:
+        x = sources[0]
+        arrays = self._arrays(node)
+        attributes = dict(node.attributes)
+        if node.primitive == "dense":
+            return dense_forward(x, *arrays)
+        if node.primitive == "add":
+            return x + sources[1]
+        if node.primitive == "dropout":
+            if step is None:
+                return x
+            return layers.dropout_apply(x, layers.dropout_mask(x.shape, step=step, **attributes), attributes["rate"])
+        if node.primitive == "batch_norm":
+            gamma, beta, mean, variance = arrays
+            if step is None:
+                return layers.batch_norm_predict(x, gamma, beta, mean, variance, attributes["eps"])
+            return layers.batch_norm_forward(x, gamma, beta, attributes["eps"])
+        if forward := getattr(layers, f"{node.primitive}_forward", None):
+            y: FloatArray = forward(x, *arrays, **attributes)
+            return y
+        return ops.activation_forward(node.primitive, x, **attributes)
+
+    def _reverse(
+        self,
+        buffer: int,
+        dy: FloatArray,
+        buffers: dict[int, FloatArray],
+        gradients: FloatArray,
+        step: int,
+        *,
+        moves_averages: bool,
+    ) -> FloatArray:
+        """Propagates the gradient of a buffer back to the input; fills ``gradients``."""
+        d = {buffer: dy}
+        for node in reversed(self._needed(buffer)):
+            sources = [buffers[i] for i in node.inputs]
+            with np.errstate(all="ignore"):
+                dx, arrays = self._backward(node, d.pop(node.output), sources, buffers[node.output], step)
+                if moves_averages and node.primitive == "batch_norm":
+                    _, _, mean, variance = self._arrays(node)
+                    layers.batch_norm_averages(sources[0], mean, variance, node.attributes["momentum"])
+            for slot, value in zip(node.slots, arrays, strict=True):
+                self._view(gradients, slot)[...] = value
+            for i, part in zip(node.inputs, dx, strict=True):
+                d[i] = d[i] + part if i in d else part
         return d[self._plan.input]
+
+    def _backward(
+        self, node: Node, dy: FloatArray, sources: list[FloatArray], y: FloatArray, step: int
+    ) -> tuple[tuple[FloatArray, ...], tuple[FloatArray | None, ...]]:
+        """dx for each input, and the gradient of each array of parameters."""
+        x = sources[0]
+        arrays = self._arrays(node)
+        attributes = dict(node.attributes)
+        if node.primitive == "dense":
+            dx, *rest = dense_backward(dy, x, arrays[0])
+            return (dx,), tuple(rest[: len(node.slots)])
+        if node.primitive == "add":
+            return (dy, dy), ()
+        if node.primitive == "dropout":
+            mask = layers.dropout_mask(x.shape, step=step, **attributes)
+            return (layers.dropout_apply(dy, mask, attributes["rate"]),), ()
+        if node.primitive == "standardize":
+            dx, gradients = layers.standardize_backward(dy, arrays[1])
+        elif node.primitive in {"batch_norm", "layer_norm"}:
+            backward = getattr(layers, f"{node.primitive}_backward")
+            dx, gradients = backward(dy, x, arrays[0], attributes["eps"])
+        elif backward := getattr(layers, f"{node.primitive}_backward", None):
+            dx, gradients = backward(dy, x, *arrays)
+        else:
+            dx, gradients = ops.activation_backward(node.primitive, dy, x, y, **attributes), ()
+        return (dx,), gradients
+
+    def _arrays(self, node: Node) -> list[FloatArray]:
+        return [self._view(self._parameters, slot) for slot in node.slots]
 
     def _loss(
         self, buffers: dict[int, FloatArray], y: FloatArray | IndexArray, sample_weight: FloatArray | None
