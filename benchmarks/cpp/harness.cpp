@@ -1,5 +1,7 @@
 #include "harness.hpp"
 
+#include <time.h>
+
 #include "ceiling.hpp"
 
 namespace densegrad::bench {
@@ -19,6 +21,12 @@ std::vector<Size> sampled_rows(Size rows, double cost) {
 void fail(benchmark::State& state, const std::string& message) {
   ++failure_count;
   state.SkipWithError(message.c_str());
+}
+
+double thread_seconds() {
+  timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
 int failures() { return failure_count; }

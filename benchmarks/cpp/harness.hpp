@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <ctime>
 #include <limits>
 #include <string>
 #include <utility>
@@ -132,18 +131,20 @@ int failures();
 /// The counters GFLOP/s or GB/s, and of_ceiling, the fraction of what this machine can do.
 void set_counters(benchmark::State& state, const Place& place, const Work& work, double seconds_per_call);
 
+/// Seconds that the calling thread has spent computing.
+double thread_seconds();
+
 /// Times call(), then check(), which gives what is wrong, or nothing.
 template <class Call, class Check>
 void run(benchmark::State& state, const Place& place, const Work& work, Call call, Check check) {
   const Clock::time_point start = Clock::now();
-  const std::clock_t start_of_process = std::clock();
+  const double start_of_thread = thread_seconds();
   for (auto _ : state) {
     call();
     benchmark::ClobberMemory();
   }
   // a single thread's own time leaves out what other programs took meanwhile
-  const double own = static_cast<double>(std::clock() - start_of_process) / CLOCKS_PER_SEC;
-  const double seconds = place.threads == 1 ? own : seconds_since(start);
+  const double seconds = place.threads == 1 ? thread_seconds() - start_of_thread : seconds_since(start);
   set_counters(state, place, work, seconds / static_cast<double>(state.iterations()));
   const std::string wrong = check();
   if (!wrong.empty()) fail(state, wrong);

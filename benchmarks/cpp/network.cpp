@@ -50,6 +50,12 @@ const Job kJobs[] = {
     {{256, 1024, 1024, 256}, 256},
 };
 
+// One row and many, which the design has predicted side by side with other libraries.
+const Job kPredictions[] = {
+    {{8, 64, 64, 4}, 1},    {{784, 128, 10}, 1},    {{784, 512, 512, 10}, 1},
+    {{8, 64, 64, 4}, 1024}, {{784, 128, 10}, 1024}, {{784, 512, 512, 10}, 1024},
+};
+
 Plan plan_of(const Job& job) {
   Plan plan;
   plan.widths = {job.widths[0]};
@@ -230,9 +236,10 @@ std::string wrong_step(const Job& job, const Data<T>& data, const std::vector<In
 }
 
 // Naive steps of large networks take seconds, so each is made once, not for every estimate of the run time.
-bool checked_before(const std::string& name) {
+template <class T>
+bool checked_before(const std::string& kernel, const Job& job) {
   static std::set<std::string> names;
-  return !names.insert(name).second;
+  return !names.insert(kernel + "/" + job.name() + "/t" + std::to_string(get_num_threads())).second;
 }
 
 std::vector<Index> first_rows(Size count) {
@@ -254,7 +261,7 @@ void network_step(benchmark::State& state, const Job& job) {
   const Batch<T> batch = data.batch(job, job.batch);
   const auto call = [&] { network.step(batch, 1e-3, 0); };
   run(state, place_of_networks<T>(), {job.step_flops()}, call, [&]() -> std::string {
-    if (checked_before("network_step" + job.name() + dtype_name(T()))) return "";
+    if (checked_before<T>("network_step", job)) return "";
     parameters = data.parameters;
     const double loss = network.step(batch, 1, 0);
     return wrong_step(job, data, first_rows(job.batch), loss, parameters);
@@ -286,7 +293,7 @@ void network_run_steps(benchmark::State& state, const Job& job) {
   const auto call = [&] { network.run_steps(all, steps); };
   const Work work{job.step_flops() * static_cast<double>(batches)};
   run(state, place_of_networks<T>(), work, call, [&]() -> std::string {
-    if (checked_before("network_run_steps" + job.name() + dtype_name(T()))) return "";
+    if (checked_before<T>("network_run_steps", job)) return "";
     parameters = data.parameters;
     rates[0] = 1;
     steps.count = 1;
@@ -303,7 +310,7 @@ void network_predict(benchmark::State& state, const Job& job) {
   Network<T> network(plan_of(job), parameters.data());
   const auto call = [&] { network.predict(job.batch, data.x.data(), out.data()); };
   run(state, place_of_networks<T>(), {2 * job.products()}, call, [&]() -> std::string {
-    if (checked_before("network_predict" + job.name() + dtype_name(T()))) return "";
+    if (checked_before<T>("network_predict", job)) return "";
     out.fill(kUnwritten<T>);
     call();
     const Matrix x = rows_of(data.x.data(), job.widths[0], first_rows(job.batch));
@@ -311,19 +318,28 @@ void network_predict(benchmark::State& state, const Job& job) {
   });
 }
 
+// On one thread, and on two where the process may have them.
 template <class T>
 void add_networks_of() {
   const InstructionSet& set = instruction_set();
-  for (const Job& job : kJobs) {
-    const auto add_one = [&](const std::string& kernel, auto function) {
-      add<T>(kernel, set, job.name(), [&job, function](benchmark::State& state) { function(state, job); })
+  const int most = std::min(get_num_threads(), 2);
+  const auto add_one = [&](const std::string& kernel, const Job& job, auto function) {
+    for (int threads = 1; threads <= most; ++threads) {
+      const auto timed = [&job, function, threads](benchmark::State& state) {
+        set_num_threads(threads);
+        function(state, job);
+      };
+      add<T>(kernel, set, job.name() + "/t" + std::to_string(threads), timed)
           ->Unit(benchmark::kMicrosecond)
           ->UseRealTime();
-    };
-    add_one("network_step", network_step<T>);
-    add_one("network_run_steps", network_run_steps<T>);
-    add_one("network_predict", network_predict<T>);
+    }
+  };
+  for (const Job& job : kJobs) {
+    add_one("network_step", job, network_step<T>);
+    add_one("network_run_steps", job, network_run_steps<T>);
+    add_one("network_predict", job, network_predict<T>);
   }
+  for (const Job& job : kPredictions) add_one("network_predict", job, network_predict<T>);
 }
 
 }  // namespace
