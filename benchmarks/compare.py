@@ -1,8 +1,9 @@
-"""Times training side by side with other libraries: ``python benchmarks/compare.py --help``.
+"""Times training, or inference, side by side with other libraries: ``python benchmarks/compare.py --help``.
 
-Each peer runs in a process of its own (``peers.py``), so that their thread pools do not disturb each other, and
-only one of them works at a time. A round times each of them once, one after another, in blocks long enough for the
-clock; a ratio compares two blocks of the same round, so that a machine which drifts misleads nobody.
+Each peer runs in a process of its own for each number of threads (``peers.py``), so that their thread pools do not
+disturb each other, and only one of them works at a time. A round times each of them once, one after another, in
+blocks long enough for the clock; a ratio compares two blocks of the same round, so that a machine which drifts
+misleads nobody.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from peers import PEERS
-from report import Result, as_markdown, draw
+from report import Place, Result, as_markdown, draw, plural
+from tasks import SQUARES, TASKS
 
 import densegrad as dg
 from densegrad import info
 from densegrad._primitives import names
-from densegrad.bench import ROWS, Row
+from densegrad.bench import Row
 
 HERE = Path(__file__).parent
 BLOCK_SECONDS = 0.05
@@ -38,41 +40,42 @@ class LeftOutError(Exception):
 
 
 class Worker:
-    """A peer in its own process."""
+    """A peer in its own process, on as many of the processors as it has threads."""
 
-    def __init__(self, peer: str, threads: int) -> None:
+    def __init__(self, peer: str, threads: int, cpus: Sequence[int]) -> None:
+        pin(cpus[-threads:])
         command = [sys.executable, str(HERE / "peers.py"), peer, str(threads)]
         limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, env={**os.environ, **limits}, stdin=pipe, stdout=pipe, text=True)
         self.versions: dict[str, str] = self._ask(do="load")["versions"]
 
-    def prepare(self, row: Row, optimizer: str) -> None:
+    def prepare(self, task: str, row: Row, optimizer: str) -> None:
         """Make the network and data of a row."""
-        self._ask(do="prepare", job={**asdict(row), "optimizer": optimizer})
+        self._ask(do="prepare", task=task, job={**asdict(row), "optimizer": optimizer})
 
-    def calibrate(self, what: str) -> int:
+    def calibrate(self, call: str) -> int:
         """How many calls fill a block, once whatever is compiled or allocated at first is there."""
-        self._within(COMPILE_LIMIT, what)
-        count, seconds = 1, self._within(LIMIT_SECONDS, what)
+        self._within(COMPILE_LIMIT, call)
+        count, seconds = 1, self._within(LIMIT_SECONDS, call)
         while seconds < BLOCK_SECONDS:
             count = max(2 * count, int(1.1 * count * BLOCK_SECONDS / max(seconds, 1e-9)))
-            seconds = count * self.seconds(what, count)
+            seconds = count * self.seconds(call, count)
         return count
 
-    def seconds(self, what: str, count: int) -> float:
+    def seconds(self, call: str, count: int) -> float:
         """Seconds a call, over so many."""
-        answer = self._ask(do=what, count=count)
+        answer = self._ask(do=call, count=count)
         return float(answer["seconds"] / answer["count"])
 
     def stop(self) -> None:
         """Let the process end."""
         self._process.communicate()
 
-    def _within(self, limit: float, what: str) -> float:
-        answer = self._ask(do=what, count=1)
+    def _within(self, limit: float, call: str) -> float:
+        answer = self._ask(do=call, count=1)
         if answer["seconds"] > limit:
-            raise LeftOutError(f"{answer['seconds']:.0f} s for one of its {what}")
+            raise LeftOutError(f"{answer['seconds']:.0f} s for one of its {call}")
         return float(answer["seconds"])
 
     def _ask(self, **request: Any) -> dict[str, Any]:
@@ -95,7 +98,7 @@ class Worker:
 class Ceiling:
     """The multiply-adds that the machine can do now, by a small C++ program; nothing without a compiler."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, cpus: Sequence[int]) -> None:
         self._process: subprocess.Popen[str] | None = None
         compiler = shutil.which("g++")
         if compiler is None:
@@ -107,6 +110,7 @@ class Ceiling:
             source = str(HERE / "fma_ceiling.cpp")
             subprocess.run([compiler, "-O2", "-std=c++17", "-pthread", source, "-o", program], check=True)
             pipe = subprocess.PIPE
+            pin(cpus[-threads:])
             self._process = subprocess.Popen([program, isa, str(threads)], stdin=pipe, stdout=pipe, text=True)
 
     def flops(self) -> float:
@@ -133,107 +137,118 @@ def usable_cpus() -> list[int]:
 
 
 def pin(cpus: Sequence[int]) -> None:
-    """Keep this process, and those it starts, on some processors, before any library counts them."""
+    """Keep the processes that are started next on some processors, before any library counts them."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cpus)
 
 
-def time_row(row: Row, workers: dict[str, Worker], ceiling: Ceiling, options: argparse.Namespace) -> Result:
-    """Time a step, then a step of an epoch, in rounds over all peers."""
-    result = Result(row)
-    ready = of_each(workers, lambda name: workers[name].prepare(row, options.optimizer), result.left_out)
-    for what, steps in (("steps", 1), ("epochs", row.batches)):
-        counts = of_each(ready, lambda name, what=what: workers[name].calibrate(what), result.left_out)
+def time_row(
+    row: Row, workers: dict[Place, Worker], ceilings: dict[int, Ceiling], options: argparse.Namespace
+) -> Result:
+    """Time each kind of call in rounds over all peers, each on one number of threads after the other."""
+    task = TASKS[options.task]
+    result = Result(task, row, {threads: [] for threads in ceilings})
+    ready = of_each(workers, lambda at: workers[at].prepare(options.task, row, options.optimizer), result.left_out)
+    for call in task.calls:
+        units = row.batches if call == "epochs" else 1
+        counts = of_each(ready, lambda at, call=call: workers[at].calibrate(call), result.left_out)
         for _ in range(options.rounds):
-            result.ceilings.append(ceiling.flops())
-            for name, count in counts.items():
-                result.seconds[what].setdefault(name, []).append(workers[name].seconds(what, count) / steps)
+            for threads, ceiling in ceilings.items():
+                result.ceilings[threads].append(ceiling.flops())
+            for at, count in counts.items():
+                result.seconds[call].setdefault(at, []).append(workers[at].seconds(call, count) / units)
         ready = counts
     return result
 
 
-def of_each(peers: Iterable[str], function: Callable[[str], Any], left_out: dict[str, str]) -> dict[str, Any]:
-    """What the function gives for each peer; one that fails goes to those left out, with the reason."""
+def of_each(places: Iterable[Place], function: Callable[[Place], Any], left_out: dict[Place, str]) -> dict[Place, Any]:
+    """What the function gives for each place; one that fails goes to those left out, with the reason."""
     given = {}
 
-    def attempt(name: str) -> None:
+    def attempt(at: Place) -> None:
         try:
-            given[name] = function(name)
+            given[at] = function(at)
         except LeftOutError as reason:
-            left_out[name] = str(reason)
+            left_out[at] = str(reason)
 
-    for name in peers:
-        attempt(name)
+    for at in places:
+        attempt(at)
     return given
 
 
 def main() -> None:
     """Compare, print, and write what was asked for."""
     options = parse()
-    cpus = options.cpus or usable_cpus()[-options.threads :]
-    print(f"{options.threads} thread(s) on processor(s) {', '.join(map(str, cpus))}", file=sys.stderr)
-    pin(cpus)
-    ceiling = Ceiling(options.threads)
-    missing: dict[str, str] = {}
-    workers = of_each(options.peers, lambda name: Worker(name, options.threads), missing)
-    for name, reason in missing.items():
-        print(f"{name} is left out: {reason}", file=sys.stderr)
+    for threads in options.threads:
+        chosen = ", ".join(map(str, options.cpus[-threads:]))
+        print(f"{plural(threads)} on {'processor' if threads == 1 else 'processors'} {chosen}", file=sys.stderr)
+    ceilings = {threads: Ceiling(threads, options.cpus) for threads in options.threads}
+    missing: dict[Place, str] = {}
+    places = [Place(name, threads) for name in options.peers for threads in options.threads]
+    workers = of_each(places, lambda at: Worker(at.peer, at.threads, options.cpus), missing)
+    reasons = {PEERS[at.peer].title: reason for at, reason in missing.items()}
+    for title, reason in reasons.items():
+        print(f"{title} is left out: {reason}", file=sys.stderr)
     results = []
     for row in options.rows:
-        results.append(time_row(row, workers, ceiling, options))
+        results.append(time_row(row, workers, ceilings, options))
         print(results[-1].as_text(), flush=True)
     facts = {
-        "threads": str(options.threads),
-        "optimiser": options.optimizer,
+        "threads": ", ".join(map(str, options.threads)),
+        "optimiser": options.optimizer if options.task == "training" else "none",
         "instruction set": dg.isa(),
         "Python": info.facts()["Python"],
         **{name: text for worker in workers.values() for name, text in worker.versions.items()},
-        "not installed": "; ".join(f"{name} ({reason})" for name, reason in missing.items()) or "none",
+        "not installed": "; ".join(f"{title} ({reason})" for title, reason in reasons.items()) or "none",
         "command": " ".join(["python", "benchmarks/compare.py", *sys.argv[1:]]),
     }
-    for worker in workers.values():
-        worker.stop()
-    ceiling.stop()
+    for process in (*workers.values(), *ceilings.values()):
+        process.stop()
+    peers = list(dict.fromkeys(at.peer for at in workers))
     if options.out:
-        how = {name: str(PEERS[name].__doc__) for name in workers}
-        Path(options.out).write_text(as_markdown(results, how, facts), encoding="utf-8")
+        Path(options.out).write_text(as_markdown(results, peers, facts), encoding="utf-8")
     if options.plot:
-        draw(results, list(workers), options.plot)
+        draw(results, peers, options.plot)
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    by_name = {row.name: row for row in ROWS}
     optimizers = [name for name in names("optimizer") if name in ("sgd", "adam")]
+    usable = usable_cpus()
 
-    def listed(choices: Sequence[str]) -> Any:
-        def convert(text: str) -> list[str]:
-            wanted = text.split(",")
-            for name in wanted:
-                if name not in choices:
-                    raise argparse.ArgumentTypeError(f"expected some of {','.join(choices)}, got {name}")
-            return wanted
-
-        return convert
+    def numbers(text: str) -> list[int]:
+        return [int(number) for number in text.split(",")]
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=listed(list(by_name)), default=list(by_name), metavar="NAME,...")
-    parser.add_argument("--peers", type=listed(list(PEERS)), default=list(PEERS), metavar="NAME,...")
+    parser.add_argument("task", choices=list(TASKS), nargs="?", default="training", help="default %(default)s")
+    parser.add_argument("--rows", metavar="NAME,...", help="default: all but squares, a sweep of sizes")
+    parser.add_argument("--peers", metavar="NAME,...", help="default: all")
     parser.add_argument("--optimizer", choices=optimizers, default="sgd", help="default %(default)s")
     parser.add_argument("--rounds", type=int, default=5, help="default %(default)s")
-    parser.add_argument("--threads", type=int, default=1, help="default %(default)s")
-    parser.add_argument("--cpus", help="processors to run on, such as 2,3 (default: the last ones allowed)")
+    parser.add_argument("--threads", type=numbers, default=[1], metavar="N,...", help="each timed in turn; default 1")
+    parser.add_argument("--cpus", type=numbers, default=usable, metavar="N,...", help="the last are used; default all")
     parser.add_argument("--out", metavar="FILE.md", help="write the tables as Markdown")
     parser.add_argument("--plot", metavar="FILE.png", help="draw a picture (needs Matplotlib)")
     options = parser.parse_args()
-    if options.rounds < 1 or not 1 <= options.threads <= len(usable_cpus()):
-        parser.error(f"expected at least 1 round, and from 1 to {len(usable_cpus())} threads")
-    if options.cpus:
-        options.cpus = [int(cpu) for cpu in options.cpus.split(",")]
-        if len(options.cpus) != options.threads:
-            parser.error(f"expected {options.threads} processor(s) for --cpus, got {len(options.cpus)}")
-    options.rows = [by_name[name] for name in options.rows]
-    options.peers = ["densegrad", *(name for name in options.peers if name != "densegrad")]
+
+    def listed(option: str, choices: Iterable[str], default: Iterable[str]) -> list[str]:
+        said = getattr(options, option)
+        wanted = said.split(",") if said else list(default)
+        for name in wanted:
+            if name not in choices:
+                parser.error(f"--{option} of {options.task}: expected some of {','.join(choices)}, got {name}")
+        return wanted
+
+    options.threads = sorted(set(options.threads))
+    if not set(options.cpus) <= set(usable):
+        parser.error(f"--cpus: expected some of {','.join(map(str, usable))}, got {','.join(map(str, options.cpus))}")
+    if options.rounds < 1 or not 1 <= options.threads[0] <= options.threads[-1] <= len(options.cpus):
+        parser.error(f"expected at least 1 round, and from 1 to {len(options.cpus)} threads")
+    tables = TASKS[options.task].rows
+    rows = {**tables, **SQUARES}
+    options.rows = [row for name in listed("rows", rows, tables) for row in rows[name]]
+    able = [name for name in PEERS if hasattr(PEERS[name], options.task)]
+    options.peers = ["densegrad", *(name for name in listed("peers", able, able) if name != "densegrad")]
     return options
 
 

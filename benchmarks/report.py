@@ -4,74 +4,89 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import product
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
+
+from peers import PEERS
+from tasks import Task
 
 from densegrad.bench import Row
 
 OURS = "densegrad"
-TITLES = {
-    "densegrad": "densegrad",
-    "numpy": "NumPy",
-    "sklearn": "scikit-learn",
-    "torch": "PyTorch",
-    "torch.compile": "torch.compile",
-    "jax": "JAX jit",
-    "fann": "FANN",
-}
-KINDS = {"steps": "One training step", "epochs": "One step of an epoch, rows shuffled"}
+
+
+class Place(NamedTuple):
+    """Where a time was taken."""
+
+    peer: str
+    threads: int
 
 
 @dataclass
 class Result:
-    """Seconds a step of each peer in each round, for one network."""
+    """Seconds a unit of each peer on each number of threads in each round, for one network."""
 
+    task: Task
     row: Row
-    seconds: dict[str, dict[str, list[float]]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
-    left_out: dict[str, str] = field(default_factory=dict)
-    ceilings: list[float] = field(default_factory=list)  # FLOP/s
+    ceilings: dict[int, list[float]]  # FLOP/s, by the number of threads
+    seconds: dict[str, dict[Place, list[float]]] = field(init=False)
+    left_out: dict[Place, str] = field(default_factory=dict)
 
-    def median(self, kind: str, peer: str) -> float | None:
-        """Seconds a step."""
-        seconds = self.seconds[kind].get(peer)
+    def __post_init__(self) -> None:
+        self.seconds = {call: {} for call in self.task.calls}
+
+    def median(self, call: str, at: Place) -> float | None:
+        """Seconds a unit."""
+        seconds = self.seconds[call].get(at)
         return median(seconds) if seconds else None
 
-    def ratio(self, kind: str, peer: str) -> float | None:
-        """How many times our time a peer takes: the median over rounds."""
-        theirs, ours = self.seconds[kind].get(peer), self.seconds[kind].get(OURS)
-        return median(a / b for a, b in zip(theirs, ours, strict=True)) if theirs and ours else None
+    def ratio(self, call: str, at: Place) -> float | None:
+        """How many times our time a peer takes on as many threads."""
+        return self._over(call, at, Place(OURS, at.threads))
 
-    def of_ceiling(self, kind: str) -> float | None:
+    def gain(self, call: str, threads: int) -> float | None:
+        """How many times as fast as on the fewest threads we are; nothing where these are the fewest."""
+        fewest = min(self.ceilings)
+        return self._over(call, Place(OURS, fewest), Place(OURS, threads)) if threads > fewest else None
+
+    def of_ceiling(self, call: str, threads: int) -> float | None:
         """Our share of the multiply-adds that the machine could have done meanwhile."""
-        ours, ceiling = self.median(kind, OURS), median(self.ceilings)
-        return self.row.flops / ours / ceiling if ours and ceiling else None
+        ours, ceiling = self.median(call, Place(OURS, threads)), median(self.ceilings[threads])
+        return self.task.flops(self.row) / ours / ceiling if ours and ceiling else None
 
     def as_text(self) -> str:
-        """One line for each kind."""
-        lines = [f"{self.row.title}"]
-        for kind in KINDS:
-            cells = [f"{name} {self._cell(kind, name)}" for name in self.seconds[kind]]
-            share = self.of_ceiling(kind)
-            lines.append(
-                f"  {kind:<7} " + ", ".join(cells) + (f"; ours {percent(share)} of the ceiling" if share else "")
-            )
-        lines += [f"  {name} left out: {reason}" for name, reason in self.left_out.items()]
+        """One line for each kind of call and number of threads."""
+        lines = [self.row.title]
+        for call in self.task.calls:
+            for threads in self.ceilings:
+                places = [at for at in self.seconds[call] if at.threads == threads]
+                line = f"  {call}, {plural(threads)}: " + ", ".join(f"{at.peer} {self.cell(call, at)}" for at in places)
+                share, gain = self.of_ceiling(call, threads), self.gain(call, threads)
+                line += f"; ours {percent(share)} of the ceiling" if share else ""
+                lines.append(line + (f", {times(gain)} x as fast as on {min(self.ceilings)}" if gain else ""))
+        lines += [f"  {at.peer}, {plural(at.threads)}, left out: {reason}" for at, reason in self.left_out.items()]
         return "\n".join(lines)
 
-    def markdown_cells(self, kind: str, peers: Iterable[str]) -> list[str]:
-        """Title, our share of the ceiling, each peer."""
-        share = self.of_ceiling(kind)
-        cells = [self.row.title, percent(share) if share else ""]
-        return cells + [f"**{self._cell(kind, name)}**" if name == OURS else self._cell(kind, name) for name in peers]
-
-    def _cell(self, kind: str, peer: str) -> str:
-        seconds, ratio = self.median(kind, peer), self.ratio(kind, peer)
+    def cell(self, call: str, at: Place) -> str:
+        """A peer's time, and how many times ours."""
+        seconds, ratio = self.median(call, at), self.ratio(call, at)
         if seconds is None:
-            return "left out" if peer in self.left_out else ""
-        return microseconds(seconds) + (f" ({times(ratio)} x)" if ratio and peer != OURS else "")
+            return "left out" if at in self.left_out else ""
+        return microseconds(seconds) + (f" ({times(ratio)} x)" if ratio and at.peer != OURS else "")
+
+    def _over(self, call: str, above: Place, below: Place) -> float | None:
+        a, b = self.seconds[call].get(above), self.seconds[call].get(below)
+        return median(x / y for x, y in zip(a, b, strict=True)) if a and b else None
+
+
+def plural(threads: int) -> str:
+    """So many threads, in words."""
+    return f"{threads} thread" + ("" if threads == 1 else "s")
 
 
 def times(ratio: float) -> str:
@@ -90,33 +105,49 @@ def percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.01 else "< 1%"
 
 
-def as_markdown(results: Sequence[Result], peers: dict[str, str], facts: dict[str, str]) -> str:
-    """The tables, and all that one must know to repeat them; ``peers`` says how each is run."""
-    ceilings = [ceiling for result in results for ceiling in result.ceilings if ceiling]
+def as_markdown(results: Sequence[Result], peers: Sequence[str], facts: dict[str, str]) -> str:
+    """The tables, and all that one must know to repeat them."""
+    task, counts = results[0].task, list(results[0].ceilings)
     machine = {"processor": processor(), "processors": str(os.cpu_count()), "system": platform.platform()}
-    if ceilings:
-        machine["FMA ceiling"] = f"{median(ceilings) / 1e9:.0f} GFLOP/s of float32"
+    for threads in counts:
+        if any(ceilings := [ceiling for result in results for ceiling in result.ceilings[threads]]):
+            machine[f"FMA ceiling, {plural(threads)}"] = f"{median(ceilings) / 1e9:.0f} GFLOP/s of float32"
     lines = [
-        "# Training side by side",
+        f"# {task.title} side by side",
         "",
-        "Microseconds a step, medians; in brackets how many times ours, by rounds. ReLU hidden layers, linear last "
-        "layer, cross-entropy on labels (one output: squared error), float32. *Ceiling*: our share of the "
-        "multiply-adds that the machine can do, measured beside each round.",
+        f"Microseconds a {task.unit}, medians; in brackets how many times ours, by rounds. {task.about}. *Ceiling*: "
+        "our share of the multiply-adds that the machine can do, measured beside each round.",
     ]
-    for kind, title in KINDS.items():
-        header = ["network, batch", "ceiling", *(TITLES[name] for name in peers)]
-        lines += ["", f"## {title}", "", f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
-        lines += [f"| {' | '.join(result.markdown_cells(kind, peers))} |" for result in results]
+    for call, title in task.calls.items():
+        for threads in counts:
+            lines += ["", f"## {title}, {plural(threads)}", "", *table(results, call, threads, peers)]
     reasons = [
-        f"- {result.row.title}: {TITLES[name]}: {reason}"
+        f"- {result.row.title}: {PEERS[at.peer].title}, {plural(at.threads)}: {reason}"
         for result in results
-        for name, reason in result.left_out.items()
+        for at, reason in result.left_out.items()
     ]
     lines += ["", "Left out:", "", *reasons] if reasons else []
-    lines += ["", "## How", "", *(f"- {TITLES[name]}: {how}" for name, how in peers.items())]
+    lines += ["", "## How", "", *(f"- {PEERS[name].title}: {PEERS[name].__doc__}" for name in peers)]
     lines += ["", "## Where and when", "", f"- date: {date.today().isoformat()}"]
     lines += [f"- {name}: {value}" for name, value in {**machine, **facts}.items()]
     return "\n".join(lines) + "\n"
+
+
+def table(results: Sequence[Result], call: str, threads: int, peers: Sequence[str]) -> list[str]:
+    """Lines of Markdown; beyond the fewest threads, a column says how many times as fast as on these we are."""
+    fewest = min(results[0].ceilings)
+    gained = [f"gain over {fewest}"] if threads > fewest else []
+    header = ["network, batch", "ceiling", *gained, *(PEERS[name].title for name in peers)]
+    lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
+    for result in results:
+        share, gain = result.of_ceiling(call, threads), result.gain(call, threads)
+        cells = [result.row.title, percent(share) if share else ""]
+        cells += [f"{times(gain)} x" if gain else ""] if gained else []
+        for name in peers:
+            cell = result.cell(call, Place(name, threads))
+            cells.append(f"**{cell}**" if name == OURS else cell)
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def processor() -> str:
@@ -139,16 +170,23 @@ def draw(results: Sequence[Result], peers: Sequence[str], path: str) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    markers = dict(zip(TITLES, "*osDd^v", strict=True))
+    markers = dict(zip(PEERS, "*osDd^Pv", strict=True))
     colors = dict(
-        zip(TITLES, ("#d1495b", "#4c72b0", "#937860", "#dd8452", "#ccb974", "#55a868", "#8c8c8c"), strict=True)
+        zip(
+            PEERS,
+            ("#d1495b", "#4c72b0", "#937860", "#dd8452", "#ccb974", "#55a868", "#8172b3", "#8c8c8c"),
+            strict=True,
+        )
     )
-    height = 1.6 + 0.55 * len(results)
-    figure, panels = plt.subplots(1, 2, sharey=True, figsize=(11, height), layout="constrained")
+    calls, counts = results[0].task.calls, list(results[0].ceilings)
+    size = (5.5 * max(len(calls), 1.5), (1.6 + 0.55 * len(results)) * len(counts))
+    figure, panels = plt.subplots(
+        len(counts), len(calls), sharey=True, squeeze=False, figsize=size, layout="constrained"
+    )
     places = range(len(results))
-    for axes, (kind, title) in zip(panels, KINDS.items(), strict=True):
+    for axes, (threads, call) in zip(panels.flat, product(counts, calls), strict=True):
         for name in sorted(peers, key=lambda name: name == OURS):  # ours on top
-            points = [(result.ratio(kind, name), place) for place, result in enumerate(results)]
+            points = [(result.ratio(call, Place(name, threads)), place) for place, result in enumerate(results)]
             known = [(ratio, place) for ratio, place in points if ratio]
             axes.scatter(
                 [ratio for ratio, _ in known],
@@ -158,25 +196,26 @@ def draw(results: Sequence[Result], peers: Sequence[str], path: str) -> None:
                 color=colors[name],
                 edgecolors="white",
                 linewidths=0.6,
-                label=TITLES[name],
+                label=PEERS[name].title,
                 zorder=3 if name == OURS else 2,
             )
-        for place, seconds in enumerate(result.median(kind, OURS) for result in results):
+        for place, seconds in enumerate(result.median(call, Place(OURS, threads)) for result in results):
             if seconds:
                 label = f"{microseconds(seconds)} µs"
                 axes.annotate(label, (1, place), (0, 8), textcoords="offset points", ha="center", fontsize=9)
         axes.axvline(1, color="#d1495b", linewidth=0.8, zorder=1)
-        axes.set(xscale="log", title=title, xlabel="times as long as densegrad")
+        axes.set(xscale="log", title=f"{calls[call]}, {plural(threads)}", xlabel="times as long as densegrad")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.grid(axis="x", color="#dddddd", zorder=0)
         axes.grid(axis="y", color="#eeeeee", zorder=0)
         axes.margins(x=0.05, y=0.1)
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
-    panels[0].set_yticks(list(places), [result.row.title for result in results])
-    panels[0].set_ylabel("network, batch")
-    panels[0].invert_yaxis()
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles[::-1], labels[::-1], loc="outside upper center", ncols=len(peers), frameon=False)
+    for axes in panels[:, 0]:
+        axes.set_yticks(list(places), [result.row.title for result in results])
+        axes.set_ylabel("network, batch")
+    panels[0, 0].invert_yaxis()
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles[::-1], labels[::-1], loc="outside upper center", ncols=min(len(peers), 6), frameon=False)
     figure.savefig(path, dpi=150)
     plt.close(figure)

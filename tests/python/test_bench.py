@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import re
 import subprocess
 import sys
@@ -49,25 +51,70 @@ def test_rows_are_whole_training_jobs(row, backend):
     assert np.isfinite(history["loss"]).all()
 
 
+def compare(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(COMPARE), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+
+def times_of(title: str, text: str) -> list[list[float]]:
+    """Our time, NumPy's and their ratio, in each table that has the row."""
+    row = rf"^\| {title} \|.*\| \*\*([\d.,]+)\*\* \| ([\d.,]+) \(([\d.,]+(?:e[+-]\d+)?) x\) \|$"
+    return [[float(cell.replace(",", "")) for cell in cells] for cells in re.findall(row, text, re.MULTILINE)]
+
+
 def test_the_comparison_writes_a_table_and_a_picture(tmp_path):
     table, picture = tmp_path / "table.md", tmp_path / "picture.png"
     options = ["--rows", "4-16-1", "--peers", "numpy", "--rounds", "1", "--out", str(table), "--plot", str(picture)]
-    done = subprocess.run(
-        [sys.executable, str(COMPARE), *options], capture_output=True, text=True, check=False, timeout=300
-    )
+    done = compare(*options)
     assert done.returncode == 0, done.stderr
     text = table.read_text(encoding="utf-8")
     assert text.count("| network, batch | ceiling | densegrad | NumPy |") == 2
-    cells = re.findall(rf"^\| 4-16-1, 1 \| .* \| \*\*{NUMBER}\*\* \| {NUMBER} \({NUMBER} x\) \|$", text, re.MULTILINE)
+    cells = times_of("4-16-1, 1", text)
     assert len(cells) == 2
-    assert all(float(number) > 0 for found in cells for number in found)
+    assert (np.array(cells) > 0).all()
     assert f"- densegrad: {dg.__version__}" in text
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_comparison_refuses_a_row_it_does_not_know():
-    done = subprocess.run(
-        [sys.executable, str(COMPARE), "--rows", "5-5"], capture_output=True, text=True, check=False, timeout=300
-    )
+def test_the_comparison_times_one_prediction_and_many_on_each_number_of_threads(tmp_path):
+    table = tmp_path / "table.md"
+    threads = ["1", "2"][: len(os.sched_getaffinity(0))] if hasattr(os, "sched_getaffinity") else ["1"]
+    options = ["--rows", "8-64-64-4", "--peers", "numpy", "--rounds", "1", "--threads", ",".join(threads)]
+    done = compare("inference", *options, "--out", str(table))
+    assert done.returncode == 0, done.stderr
+    text = table.read_text(encoding="utf-8")
+    headings = re.findall(r"^## One prediction, (\d) thread", text, re.MULTILINE)
+    assert headings == threads
+    gains = text.count("| network, batch | ceiling | gain over 1 | densegrad | NumPy |")
+    assert gains == len(threads) - 1
+    for rows in (1, 1024):
+        cells = times_of(f"8-64-64-4, {rows}", text)
+        assert len(cells) == len(threads)
+        assert (np.array(cells) > 0).all()
+
+
+def test_the_comparison_times_no_peer_that_predicts_something_else(monkeypatch):
+    monkeypatch.syspath_prepend(str(COMPARE.parent))
+    peers = importlib.import_module("peers")
+    job = peers.Job("3-5-2", (3, 5, 2), batch_size=4, batches=1, optimizer="sgd")
+    (w1, b1), (w2, b2) = job.layers()
+    peers.predicting(job, lambda x: np.maximum(x @ w1 + b1, 0) @ w2 + b2)
+    for wrong in (lambda x: (x @ w1 + b1) @ w2 + b2, lambda x: x[:1] @ w1, lambda x: np.full((4, 2), np.nan)):
+        with pytest.raises(ValueError, match=r"expected a prediction \(4, 2\) within 0\.0001, got"):
+            peers.predicting(job, wrong)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--rows", "5-5"], "--rows of training: expected some of 4-16-1,"),
+        (["inference", "--peers", "sklearn"], "--peers of inference: expected some of densegrad,numpy,"),
+        (["--threads", "1,999"], "expected at least 1 round, and from 1 to "),
+        (["--cpus", "9999"], "--cpus: expected some of "),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_the_comparison_refuses_what_it_cannot_time(options, said):
+    done = compare(*options)
     assert done.returncode == 2
-    assert "expected some of 4-16-1," in done.stderr
+    assert said in done.stderr
