@@ -7,6 +7,7 @@
 #include <atomic>
 
 #include "densegrad/types.hpp"
+#include "ops/barrier.hpp"
 #include "ops/flush_denormals.hpp"
 
 #ifdef _OPENMP
@@ -48,7 +49,7 @@ inline int threads_for(double work) {
 class Team {
  public:
   Team() = default;  // one thread alone
-  Team(int rank, int size) : rank_(rank), size_(size) {}
+  Team(int rank, int size, Barrier& barrier) : rank_(rank), size_(size), barrier_(&barrier) {}
 
   int rank() const { return rank_; }
   int size() const { return size_; }
@@ -67,16 +68,13 @@ class Team {
 
   /// Returns when every thread of the team has called it.
   void wait() const {
-#ifdef _OPENMP
-    if (size_ > 1) {
-#pragma omp barrier
-    }
-#endif
+    if (size_ > 1) barrier_->wait(size_);
   }
 
  private:
   int rank_ = 0;
   int size_ = 1;
+  Barrier* barrier_ = nullptr;
 };
 
 /// Calls body(team) on each of at most so many threads. It throws nothing where there are several.
@@ -85,10 +83,13 @@ void run_team([[maybe_unused]] int threads, Body body) {
 #ifdef _OPENMP
   if (threads > 1) {
     const KeepDenormals keep;
+    Barrier barrier;
 #pragma omp parallel num_threads(threads)
     {
       const FlushDenormals flush;
-      body(Team(omp_get_thread_num(), omp_get_num_threads()));
+      const Team team(omp_get_thread_num(), omp_get_num_threads(), barrier);  // which may be fewer than were asked for
+      body(team);
+      team.wait();  // so that nobody has to at the end of the region
     }
     return;
   }
