@@ -116,8 +116,9 @@ class Dense(Layer):
     Args:
         units: Number of outputs, at least 1.
         activation: Name of f; ``None`` is the identity.
-        init: Name of the scheme that draws the initial w; ``"auto"`` follows the activation: He for
-            relu, Glorot for the others. b starts at zero.
+        init: The scheme that draws the initial w: a name, or an object such as
+            ``dg.initializers.Normal(0.05)``; ``"auto"`` follows the activation: He for relu, Glorot for the
+            others. b starts at zero.
         use_bias: Without a bias, z = x w.
         trainable_w, trainable_b: What training updates; ``layer.trainable = False`` freezes both.
 
@@ -135,7 +136,7 @@ class Dense(Layer):
         units: int,
         activation: str | None = None,
         *,
-        init: str = "auto",
+        init: str | initializers.Initializer = "auto",
         use_bias: bool = True,
         trainable_w: bool = True,
         trainable_b: bool = True,
@@ -208,7 +209,7 @@ class Dense(Layer):
         return {
             "units": self.units,
             "activation": self.activation,
-            "init": self.init,
+            "init": initializers.config(self.init),
             "use_bias": self.use_bias,
             "trainable_w": self.trainable_w,
             "trainable_b": self.trainable_b,
@@ -226,7 +227,7 @@ LAYERS: dict[str, type[Layer]] = {"Dense": Dense}
 
 def _arguments(layer: Layer) -> str:
     """The call's arguments, those at their default left out."""
-    config = layer.config()
+    config = {name: getattr(layer, name) for name in layer.config()}
     shown = [repr(config.pop("units"))] if "units" in config else []
     defaults = type(layer).__init__.__kwdefaults__ or {}
     shown += [f"{k}={v!r}" for k, v in config.items() if v != defaults.get(k)]

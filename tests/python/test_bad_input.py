@@ -373,6 +373,34 @@ dg.Dense(3, init="he")
     ValueError: Dense: unknown initializer 'he'; ...
 dg.Dense(3, init=None)
     TypeError: Dense: expected initializer as a name (auto, glorot_uniform, ...), got NoneType None
+dg.Dense(3, init="orthogonl")
+    ValueError: Dense: unknown initializer 'orthogonl'; did you mean 'orthogonal'?
+dg.Dense(3, init="normal")
+    ValueError: Dense: initializer 'normal' has parameters; give an object such as dg.initializers.Normal(0.05)
+dg.Dense(3, init=dg.initializers.Normal)
+    TypeError: Dense: expected initializer as a name (auto, glorot_uniform, ...), got type...
+dg.Dense(3, init={"class": "Exec"})
+    ValueError: Dense: unknown initializer class 'Exec'; choose from Constant, Uniform, ...
+dg.Dense(3, init={"class": "Orthogonal", "gian": 1})
+    TypeError: ...'gian'...
+dg.initializers.Constant(NAN)
+    ValueError: Constant: expected a finite value >= -1e+37 and <= 1e+37, got nan
+dg.initializers.Constant("1")
+    TypeError: Constant: expected value as a number, got str '1'
+dg.initializers.Uniform(1, 0)
+    ValueError: Uniform: expected low <= high, got low 1 and high 0
+dg.initializers.Uniform(0, INF)
+    ValueError: Uniform: expected a finite high >= -1e+37 and <= 1e+37, got inf
+dg.initializers.Normal(-0.1)
+    ValueError: Normal: expected a finite std >= 0 and <= 1e+37, got -0.1
+dg.initializers.Normal(0.1, mean=1e38)
+    ValueError: Normal: expected a finite mean >= -1e+37 and <= 1e+37, got 1e+38
+dg.initializers.TruncatedNormal(NAN)
+    ValueError: TruncatedNormal: expected a finite std >= 0 and <= 1e+37, got nan
+dg.initializers.Orthogonal(gain=-1)
+    ValueError: Orthogonal: expected a finite gain >= 0 and <= 1e+37, got -1
+dg.initializers.Orthogonal(gain=True)
+    TypeError: Orthogonal: expected gain as a number, got bool True
 dg.Dense(3, bias=False)
     TypeError: ...'bias'...
 

@@ -28,6 +28,11 @@ MODELS = {
         [dg.Dense(4, trainable_w=False), dg.Dense(2, trainable_b=False)], input_size=3, dtype=dtype, seed=2
     ),
     "init": lambda dtype: dg.Sequential([dg.Dense(2, init="lecun_uniform")], input_size=3, dtype=dtype),
+    "init with parameters": lambda dtype: dg.Sequential(
+        [dg.Dense(2, init=dg.initializers.Orthogonal(2.0)), dg.Dense(2, init=dg.initializers.Uniform(-0.1, 0.3))],
+        input_size=3,
+        dtype=dtype,
+    ),
 }
 
 
@@ -327,6 +332,16 @@ DAMAGED = {
     "units true": {"model/layers/0/units": True},
     "activation": {"model/layers/0/activation": "exec"},
     "init": {"model/layers/0/init": "exec"},
+    "init class": {"model/layers/0/init": {"class": "os.system", "command": "true"}},
+    "init of no class": {"model/layers/0/init": {"gain": 1.0}},
+    "init of class null": {"model/layers/0/init": {"class": None}},
+    "init base class": {"model/layers/0/init": {"class": "Initializer"}},
+    "init without argument": {"model/layers/0/init": {"class": "Normal"}},
+    "init with extra argument": {"model/layers/0/init": {"class": "Orthogonal", "evil": 1}},
+    "init of text": {"model/layers/0/init": {"class": "Constant", "value": "1"}},
+    "init out of range": {"model/layers/0/init": {"class": "Normal", "std": -1.0}},
+    "init not finite": {"model/layers/0/init": {"class": "Constant", "value": float("nan")}},
+    "init as list": {"model/layers/0/init": ["Constant", 1.0]},
     "layer class": {"model/layers/0/class": "os.system"},
     "model class": {"model/class": "os.system"},
     "class of no text": {"model/layers/0/class": ["Dense"]},

@@ -97,7 +97,13 @@ def test_one_seed_makes_one_model():
 
 def variance_of(scheme, fan_in, fan_out):
     family = scheme.split("_")[0]
-    return {"glorot": 2 / (fan_in + fan_out), "he": 2 / fan_in, "lecun": 1 / fan_in, "zeros": 0.0}[family]
+    return {
+        "glorot": 2 / (fan_in + fan_out),
+        "he": 2 / fan_in,
+        "lecun": 1 / fan_in,
+        "orthogonal": 1 / max(fan_in, fan_out),
+        "zeros": 0.0,
+    }[family]
 
 
 @pytest.mark.parametrize(("fan_in", "fan_out"), [(300, 200), (100, 700)])
