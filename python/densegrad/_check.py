@@ -205,7 +205,7 @@ def targets(who: str, loss: Primitive, y: Any, rows: int, width: int, dtype: str
                 "for one output use 'binary_cross_entropy_with_logits'"
             )
         if raw.ndim == 1 or raw.shape == (rows, 1):
-            return _labels(who, raw, rows, width)
+            return labels(who, raw, rows, width)
     elif width == 1 and raw.ndim == 1:
         raw = raw[:, None]
     if raw.shape != (rows, width):
@@ -232,7 +232,8 @@ def sample_weight(who: str, weights: Any, rows: int, dtype: str) -> FloatArray |
     return values
 
 
-def _labels(who: str, raw: np.ndarray[Any, Any], rows: int, classes: int) -> IndexArray:
+def labels(who: str, raw: np.ndarray[Any, Any], rows: int, classes: int) -> IndexArray:
+    """Whole numbers below ``classes``, as (rows,); the first other one is named."""
     if raw.size != rows:
         raise ValueError(f"{who}: expected y with {rows} labels, as many as x has rows, got {raw.size}")
     flat = raw.reshape(rows)

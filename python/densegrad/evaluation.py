@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from densegrad import _backend, _check, metrics, plan
 from densegrad._numpy.types import FloatArray, IndexArray
 from densegrad._primitives import PRIMITIVES
+from densegrad.metrics import Metric
 
 if TYPE_CHECKING:
     from densegrad.model import BaseModel
@@ -29,27 +32,42 @@ def evaluate(
     x: Any,
     y: Any,
     loss: plan.Loss,
-    metric_names: Sequence[str],
+    given: Sequence[str | Metric],
     sample_weight: Any,
 ) -> dict[str, float]:
     """Check the rows, then ``measure`` them."""
     model.require_built("evaluate")
     model.check_loss(who, loss)
-    names = metrics.check(who, metric_names)
-    return measure(model, loss, names, checked_rows(who, model, loss, x, y, sample_weight))
+    named = metrics.check(who, given)
+    return measure(model, loss, named, checked_rows(who, model, loss, x, y, sample_weight))
 
 
-def measure(model: BaseModel, loss: plan.Loss, metric_names: Sequence[str], rows: Rows) -> dict[str, float]:
+def rehearse(model: BaseModel, loss: plan.Loss, named: Mapping[str, Metric], *parts: Rows | None) -> None:
+    """Try the library's metrics on the targets, so that what they refuse is refused before the first update."""
+    for rows in parts:
+        if rows is not None:
+            nothing = np.broadcast_to(np.zeros((), model.dtype), (len(rows[0]), model.output_size))
+            _scored(loss, {name: metric for name, metric in named.items() if metrics.is_own(metric)}, nothing, rows)
+
+
+def measure(model: BaseModel, loss: plan.Loss, named: Mapping[str, Metric], rows: Rows) -> dict[str, float]:
     """Loss and metrics of checked rows, from one forward pass."""
     x, y, sample_weight = rows
     ops = _backend.active()
     lowered, scores = model.scores(x, loss)
     value, _ = ops.loss(lowered.primitive, scores, y, sample_weight, **lowered.attributes)
-    row = PRIMITIVES[lowered.primitive]
-    if metric_names and row.link is not None:
-        scores = ops.activation_forward(row.link, scores)
-    if y.ndim == 2 and scores.shape[1] > 1 and row.target != "probabilities":
-        y = y.argmax(axis=1)  # one-hot rows name one class
-    results = {"loss": float(value)}
-    results.update({name: metrics.METRICS[name](scores, y, sample_weight) for name in metric_names})
-    return results
+    link = PRIMITIVES[lowered.primitive].link
+    if named and link is not None:
+        scores = ops.activation_forward(link, scores)
+    return {"loss": float(value), **_scored(lowered, named, scores, rows)}
+
+
+def _scored(loss: plan.Loss, named: Mapping[str, Metric], prediction: FloatArray, rows: Rows) -> dict[str, float]:
+    """Each metric of the prediction."""
+    _, y, sample_weight = rows
+    one_hot = y.ndim == 2 and prediction.shape[1] > 1 and PRIMITIVES[loss.primitive].target != "probabilities"
+    labels = y.argmax(axis=1) if one_hot else y  # such a row names one class
+    return {
+        name: metrics.score(name, metric, prediction, labels if metrics.takes_labels(metric) else y, sample_weight)
+        for name, metric in named.items()
+    }

@@ -21,6 +21,7 @@ from densegrad.summary import Summary, summarize
 
 if TYPE_CHECKING:
     from densegrad.history import History
+    from densegrad.metrics import Metric
     from densegrad.optimizers import Optimizer
     from densegrad.trace import Trace
 
@@ -208,7 +209,7 @@ class BaseModel:
         y: Any,
         *,
         loss: str | None = None,
-        metrics: Sequence[str] = (),
+        metrics: Sequence[str | Metric] = (),
         sample_weight: Any = None,
     ) -> dict[str, float]:
         """The loss and metrics over all rows.
@@ -216,7 +217,7 @@ class BaseModel:
         Args:
             x, y: As for ``fit``.
             loss: Name of the loss; by default the one trained with.
-            metrics: Names such as ``"accuracy"``.
+            metrics: Names such as ``"accuracy"``, objects or functions, as for ``fit``.
             sample_weight: (batch,) weights.
 
         Returns:

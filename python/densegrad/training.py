@@ -12,9 +12,10 @@ from densegrad import _backend, _check
 from densegrad._interrupt import interrupt_deferred
 from densegrad._progress import progress_bar
 from densegrad.errors import DivergenceError
-from densegrad.evaluation import Rows, checked_rows, measure
+from densegrad.evaluation import Rows, checked_rows, measure, rehearse
 from densegrad.history import History
 from densegrad.losses import resolve
+from densegrad.metrics import Metric
 from densegrad.metrics import check as check_metrics
 from densegrad.optimizers import Optimizer
 
@@ -109,7 +110,7 @@ class Trainer:
         shuffle: bool = True,
         validation_data: Sequence[Any] | None = None,
         sample_weight: Any = None,
-        metrics: Sequence[str] = (),
+        metrics: Sequence[str | Metric] = (),
         progress: bool | None = None,
     ) -> History:
         """Train on mini-batches for some epochs.
@@ -124,7 +125,9 @@ class Trainer:
             shuffle: Draw a new order each epoch from the model's generator.
             validation_data: ``(x, y)`` or ``(x, y, sample_weight)``, measured at each epoch's end.
             sample_weight: (rows,) weights.
-            metrics: Names such as ``"accuracy"``, measured at each epoch's end.
+            metrics: Measured at each epoch's end: names such as ``"accuracy"``, objects such as
+                ``dg.metrics.TopK(3)``, or functions (prediction, target, sample_weight) -> number, recorded under
+                their name.
             progress: True shows a bar (tqdm), False nothing; by default a bar where tqdm is installed and
                 the output is a terminal.
 
@@ -160,6 +163,7 @@ class Trainer:
         names = check_metrics(who, metrics)
         rows = checked_rows(who, self.model, self._loss, x, y, sample_weight)
         validation = self._validation_rows(who, validation_data, rows)
+        rehearse(self.model, self._loss, names, rows, validation)
         self._build(rows)
         self._ready()  # whatever it refuses, it refuses before the first shuffle
         history = History()

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 import densegrad as dg
+
+settings.register_profile("densegrad", deadline=None, derandomize=True, database=None)  # every run is the same
+settings.load_profile("densegrad")
 
 
 @pytest.fixture(params=dg.available_backends())

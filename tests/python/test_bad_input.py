@@ -48,6 +48,13 @@ def words(case):
 X = np.linspace(-1, 1, 10).reshape(5, 2)
 LABELS = np.array([0, 1, 2, 0, 1])
 SOFT = np.full((5, 3), 0.25) + 0.25 * np.eye(3)[LABELS]
+
+
+def loss(prediction, target, sample_weight):
+    """A metric by a name that is taken."""
+    return 0.0
+
+
 FIT = {"loss": "cross_entropy", "optimizer": dg.SGD(0.1)}
 
 
@@ -499,7 +506,33 @@ model.fit(X, LABELS, **FIT, metrics=None)
 model.fit(X, LABELS, **FIT, metrics=["acuracy"])
     ValueError: Sequential.fit: unknown metric 'acuracy'; did you mean 'accuracy'?
 model.fit(X, LABELS, **FIT, metrics=[len])
-    TypeError: Sequential.fit: expected metric as a name (accuracy), got builtin_function_or_method...
+    TypeError: Sequential.fit: expected metric 'len' to take (prediction, target, sample_weight): too many...
+model.fit(X, LABELS, **FIT, metrics=[lambda prediction, target: 0])
+    TypeError: Sequential.fit: expected metric '<lambda>' to take (prediction, target, sample_weight): too many...
+model.fit(X, LABELS, **FIT, metrics=[3])
+    TypeError: Sequential.fit: expected metric as a name such as 'accuracy', an object such as ..., got 3
+model.fit(X, LABELS, **FIT, metrics=[dg.metrics.TopK])
+    TypeError: Sequential.fit: expected metric as a name such as 'accuracy', an object such as ..., got <class...
+model.fit(X, LABELS, **FIT, metrics=["xyz"])
+    ValueError: Sequential.fit: unknown metric 'xyz'; choose from accuracy, precision, ...
+model.fit(X, LABELS, **FIT, metrics=[dg.metrics.F1(), dg.metrics.F1("binary")])
+    ValueError: Sequential.fit: expected metrics of different names, got two called 'f1'
+model.fit(X, LABELS, **FIT, metrics=[loss])
+    ValueError: Sequential.fit: expected a metric of another name than loss and seconds, got 'loss'
+model.fit(X, LABELS, **FIT, metrics=["mae"])
+    ValueError: mae: expected target of shape (5, 3), got (5,)
+model.fit(X, SOFT, **FIT, metrics=["mae"], validation_data=(X, LABELS))
+    ValueError: mae: expected target of shape (5, 3), got (5,)
+model.fit(X, LABELS, **FIT, metrics=[dg.metrics.Recall("binary")])
+    ValueError: recall: average='binary' expects one output or two classes, got 3 classes; give Recall(average='macro')
+model.fit(X, LABELS, **FIT, metrics=[dg.metrics.confusion_matrix])
+    TypeError: metric 'confusion_matrix': expected a number, got ndarray
+model.fit(X, SOFT, loss="binary_cross_entropy_with_logits", optimizer=dg.SGD(0.1), metrics=["top_2_accuracy"])
+    ValueError: top_2_accuracy: expected labels of shape (5,) and at least 2 outputs, got shape (5, 3) and 3
+model.evaluate(X, LABELS, loss="cross_entropy", metrics=["roc_uac"])
+    ValueError: Sequential.evaluate: unknown metric 'roc_uac'; did you mean 'roc_auc'?
+model.evaluate(X, LABELS, loss="cross_entropy", metrics=[dg.metrics.confusion_matrix])
+    TypeError: metric 'confusion_matrix': expected a number, got ndarray
 model.fit(X, LABELS, **FIT, validation_data=X)
     TypeError: Sequential.fit: expected validation_data as (x, y) or (x, y, sample_weight), got ...ndarray...
 model.fit(X, LABELS, **FIT, validation_data=(X,))
@@ -535,6 +568,42 @@ dg.metrics.accuracy([[0.5, 0.5]], [1, 2])
     ValueError: accuracy: expected target of shape (1, 2) or (1,), got (2,)
 dg.metrics.accuracy(np.empty((0, 2)), [])
     ValueError: accuracy: expected prediction with at least 1 row, got 0
+dg.metrics.TopK(0)
+    ValueError: TopK: expected k >= 1, got 0
+model.fit(X, LABELS, **FIT, metrics=["top_0_accuracy"])
+    ValueError: TopK: expected k >= 1, got 0
+dg.metrics.TopK(2.0)
+    TypeError: TopK: expected k as an integer, got float 2.0
+dg.metrics.F1("marco")
+    ValueError: F1: unknown average 'marco'; did you mean 'macro'...
+dg.metrics.F1(None)
+    TypeError: F1: expected average as a name (auto, binary, macro, micro, weighted), got NoneType None
+dg.metrics.F1()([[0.1, 0.9]], [2])
+    ValueError: f1: expected labels 0 to 1, got 2 at row 0
+dg.metrics.F1()([0.1, 0.9], [1, 2])
+    ValueError: f1: expected target between 0 and 1, got 2 at row 1
+dg.metrics.F1()([[[0.1]]], [1])
+    ValueError: f1: expected prediction of shape (batch, outputs), got (1, 1, 1)
+dg.metrics.F1()(np.empty((3, 0)), [1, 1, 1])
+    ValueError: f1: expected prediction of shape (batch, outputs), got (3, 0)
+dg.metrics.roc_auc([[0.1, 0.9]], [1, 0])
+    ValueError: roc_auc: expected target of shape (1, 2) or (1,), got (2,)
+dg.metrics.roc_auc([], [])
+    ValueError: roc_auc: expected prediction with at least 1 row, got 0
+dg.metrics.roc_auc([0.1], [NAN])
+    ValueError: roc_auc: expected finite target, got nan at row 0
+dg.metrics.roc_auc([0.1, 0.2], [0, 1], [-1, 1])
+    ValueError: roc_auc: expected sample_weight >= 0, got -1 at row 0
+dg.metrics.confusion_matrix([[0.1, 0.9]], [[0, 1]])
+    ValueError: confusion_matrix: expected labels of shape (1,), got (1, 2)
+dg.metrics.r2([[0.1, 0.9]], [1])
+    ValueError: r2: expected target of shape (1, 2), got (1,)
+dg.metrics.mae([0.1], [[1], [2]])
+    ValueError: mae: expected target of shape (1, 1) or (1,), got (2, 1)
+dg.metrics.rmse(["a"], [1])
+    TypeError: rmse: expected prediction of real numbers, got dtype <U1...
+dg.metrics.rmse([1.0], [1], [0])
+    ValueError: rmse: expected a sample_weight with a positive sum, got 1 zeros
 
 dg.ops.dense_forward(X, np.ones((3, 4)))
     ValueError: dense_forward: expected w of shape (2, any), got (3, 4)
