@@ -6,7 +6,7 @@
 (4, 16)
 """
 
-from densegrad import activations, data, initializers, losses, metrics, ops, optimizers
+from densegrad import activations, data, initializers, losses, metrics, ops, optimizers, schedules
 from densegrad._backend import available_backends, backend, use_backend
 from densegrad.errors import DivergenceError
 from densegrad.files import load
@@ -48,6 +48,7 @@ __all__ = [
     "metrics",
     "ops",
     "optimizers",
+    "schedules",
     "set_num_threads",
     "use_backend",
 ]

@@ -10,25 +10,23 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from densegrad import _check, plan
+from densegrad import _check, plan, schedules
 from densegrad._numpy.types import FloatArray
 from densegrad._primitives import PRIMITIVES
-
-_LARGEST_LR = 3e38  # still a number in float32
 
 
 class Optimizer:
     """The base of all optimisers.
 
     Attributes:
-        lr: Learning rate; may be set between steps.
+        lr: Learning rate of the next update; may be set between steps, to a number or a schedule.
         steps: Updates made so far.
         state: (rows, parameters) numbers carried between steps, or ``None`` where the rule needs none.
     """
 
     primitive: ClassVar[str]
 
-    def __init__(self, lr: float) -> None:
+    def __init__(self, lr: schedules.LearningRate) -> None:
         self.lr = lr
         self.steps = 0
         self.state: FloatArray | None = None
@@ -36,14 +34,30 @@ class Optimizer:
 
     @property
     def lr(self) -> float:
-        """Learning rate, above 0."""
-        return self._lr
+        """Learning rate of the next update; set it to a number, above 0, a schedule or a function of the step."""
+        lr = self._lr
+        return lr if lr is not None else self._scheduled[self.steps]
 
     @lr.setter
-    def lr(self, value: float) -> None:
-        self._lr = _check.real(type(self).__name__, "lr", value, 0.0, open_low=True)
-        if self._lr > _LARGEST_LR:
-            raise ValueError(f"{type(self).__name__}: expected lr <= {_LARGEST_LR:g}, got {self._lr:g}")
+    def lr(self, value: schedules.LearningRate) -> None:
+        who = type(self).__name__
+        if callable(value):
+            self._schedule: schedules.Schedule | None = schedules.resolve(who, value)
+            self._scheduled = schedules.OneByOne(who, self._schedule)
+            self._lr: float | None = None
+        else:
+            self._schedule, self._lr = None, schedules.number(who, "lr", value)
+
+    def rates(self, count: int) -> FloatArray:
+        """The learning rates of the next ``count`` updates, all of them in range."""
+        if self._schedule is None:
+            return np.full(count, self._lr)
+        return schedules.rates(type(self).__name__, self._schedule, self.steps, count)
+
+    def observe(self, value: float) -> None:
+        """Tell the schedule, where there is one, the measure of an epoch that has ended."""
+        if self._schedule is not None:
+            self._schedule.observe(value)
 
     @property
     def attributes(self) -> dict[str, float]:
@@ -64,7 +78,8 @@ class Optimizer:
         return plan.Optimizer(self.primitive, self.attributes)
 
     def __repr__(self) -> str:
-        shown = [repr(self.lr), *(f"{k}={v!r}" for k, v in self._changed().items())]
+        lr = self.lr if self._schedule is None else self._schedule
+        shown = [repr(lr), *(f"{k}={v!r}" for k, v in self._changed().items())]
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def _changed(self) -> dict[str, Any]:

@@ -180,6 +180,7 @@ class Trainer:
                 if validation is not None:
                     measured = measure(self.model, self._loss, names, validation)
                     values.update({f"val_{name}": value for name, value in measured.items()})
+                self.optimizer.observe(values.get("val_loss", values["loss"]))
                 history.append(values)
                 bar.epoch(epoch + 1, epochs, values)
         return history
@@ -194,7 +195,7 @@ class Trainer:
         while done < batches:
             limit = self._slice[1] if self._slice[0] == batch_size else 1
             size = min(limit, batches - done)
-            rates = np.full(size, optimizer.lr)
+            rates = optimizer.rates(size)
             start = time.perf_counter()
             with interrupt_deferred():  # the updates made and their count belong together
                 ran = network.run_steps(

@@ -460,6 +460,62 @@ dg.SGD(np.complex128(0.1j))
     TypeError: SGD: expected lr as a number, got complex128...
 dg.SGD([0.1])
     TypeError: SGD: expected lr as a number, got list [0.1]
+dg.SGD(dg.schedules.Cosine)
+    TypeError: SGD: expected lr as an object such as dg.schedules.Cosine(0.1, steps=1000), got <class...
+dg.SGD(lambda step: NAN).lr
+    ValueError: SGD: expected a finite lr at step 0 >= 0 and <= 3e+38, got nan
+dg.Adam(lambda step: "0.1").lr
+    TypeError: Adam: expected lr at step 0 as a number, got str '0.1'
+dg.SGD(dg.schedules.Exponential(0.1, gamma=1e300)).rates(3)
+    ValueError: SGD: expected a finite lr at step 1 >= 0 and <= 3e+38, got 1e+299
+dg.SGD(dg.schedules.Exponential(1.0, gamma=1e300)).rates(3)
+    ValueError: SGD: expected a finite lr at step 1 >= 0 and <= 3e+38, got 1e+300
+dg.schedules.Constant(0)
+    ValueError: Constant: expected a finite lr > 0, got 0
+dg.schedules.Constant(1e39)
+    ValueError: Constant: expected lr <= 3e+38, got 1e+39
+dg.schedules.Step(0.1, 0)
+    ValueError: Step: expected step_size >= 1, got 0
+dg.schedules.Step(0.1, 10, gamma=0)
+    ValueError: Step: expected a finite gamma > 0, got 0
+dg.schedules.Exponential("0.1", 0.9)
+    TypeError: Exponential: expected lr as a number, got str '0.1'
+dg.schedules.Exponential(0.1, -1)
+    ValueError: Exponential: expected a finite gamma > 0, got -1
+dg.schedules.InverseScaling(0.1, -0.5)
+    ValueError: InverseScaling: expected a finite power_t >= 0, got -0.5
+dg.schedules.Cosine(0.1)
+    TypeError: ...'steps'
+dg.schedules.Cosine(0.1, 100.0)
+    TypeError: Cosine: expected steps as an integer, got float 100.0
+dg.schedules.Cosine(0.1, 100, min_lr=-1)
+    ValueError: Cosine: expected a finite min_lr >= 0 and <= 3e+38, got -1
+dg.schedules.CosineRestarts(0.1, 100, t_mult=1.5)
+    TypeError: CosineRestarts: expected t_mult as an integer, got float 1.5
+dg.schedules.OneCycle(0.1, 100, pct_start=1.5)
+    ValueError: OneCycle: expected a finite pct_start >= 0 and <= 1, got 1.5
+dg.schedules.OneCycle(0.1, 100, anneal_strategy="cosine")
+    ValueError: OneCycle: unknown anneal_strategy 'cosine'; did you mean 'cos'?
+dg.schedules.OneCycle(0.1, 100, div_factor=0)
+    ValueError: OneCycle: expected a finite div_factor > 0, got 0
+dg.schedules.OneCycle(0.1, 100, three_phase=1)
+    TypeError: OneCycle: expected three_phase as True or False, got int 1
+dg.schedules.Warmup(-0.1, 10)
+    ValueError: Warmup: expected a finite lr > 0, got -0.1
+dg.schedules.Warmup("cosine", 10)
+    TypeError: Warmup: expected lr as a number, got str 'cosine'
+dg.schedules.Warmup(0.1, 10, start_factor=2)
+    ValueError: Warmup: expected a finite start_factor >= 0 and <= 1, got 2
+dg.schedules.ReduceOnPlateau(0.1, factor=1)
+    ValueError: ReduceOnPlateau: expected a factor below 1, got 1
+dg.schedules.ReduceOnPlateau(0.1, factor=-0.1)
+    ValueError: ReduceOnPlateau: expected a finite factor >= 0, got -0.1
+dg.schedules.ReduceOnPlateau(0.1, patience=-1)
+    ValueError: ReduceOnPlateau: expected patience >= 0, got -1
+dg.schedules.ReduceOnPlateau(0.1, threshold_mode="relative")
+    ValueError: ReduceOnPlateau: unknown threshold_mode 'relative'; ...
+dg.schedules.ReduceOnPlateau(0.1).observe("low")
+    TypeError: ReduceOnPlateau.observe: expected value as a number, got 'low'
 setattr(dg.SGD(0.1), "lr", -1)
     ValueError: SGD: expected a finite lr > 0, got -1
 dg.Adam(0)
