@@ -13,7 +13,7 @@ from densegrad.files import load
 from densegrad.gradcheck import GradientReport, check_gradients
 from densegrad.history import History
 from densegrad.info import isa
-from densegrad.layers import Dense, Layer
+from densegrad.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, LearnedSwish, PReLU, Residual, Standardize
 from densegrad.model import Sequential
 from densegrad.optimizers import SGD, Adam, Optimizer
 from densegrad.threads import get_num_threads, set_num_threads
@@ -24,14 +24,21 @@ from densegrad.version import __version__
 __all__ = [
     "SGD",
     "Adam",
+    "BatchNorm",
     "Dense",
     "DivergenceError",
+    "Dropout",
     "GradientReport",
     "History",
     "Layer",
+    "LayerNorm",
     "LayerTrace",
+    "LearnedSwish",
     "Optimizer",
+    "PReLU",
+    "Residual",
     "Sequential",
+    "Standardize",
     "Trace",
     "Trainer",
     "__version__",

@@ -70,8 +70,8 @@ def real(
         raise TypeError(f"{who}: expected {what} as a number, got {_describe(value)}") from None
     inside = low < number <= high if open_low else low <= number <= high
     if not (math.isfinite(number) and inside):
-        parts = [f"{'>' if open_low else '>='} {low:g}"] if low > -math.inf else []
-        parts += [f"<= {high:g}"] if high < math.inf else []
+        parts = [f"{'>' if open_low else '>='} {low:.10g}"] if low > -math.inf else []
+        parts += [f"<= {high:.10g}"] if high < math.inf else []
         raise ValueError(f"{who}: expected a finite {what} {' and '.join(parts)}".rstrip() + f", got {number:g}")
     return number
 

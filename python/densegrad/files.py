@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import safetensors
 import safetensors.numpy
 
-from densegrad import _check
-from densegrad.layers import LAYERS
+from densegrad import _check, plan
+from densegrad.layers import from_description
 from densegrad.version import __version__
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def save(model: BaseModel, path: str | os.PathLike[str]) -> None:
         "version": __version__,
         "model": model.config(),
         "loss": model.loss,
+        "noise_seed": model.noise_seed,
     }
     tensors = {slot.name: model.view(slot) for slot in model.slots()}
     write_atomically(path, safetensors.numpy.save(tensors, {_KEY: json.dumps(description)}))
@@ -119,16 +120,12 @@ def _described(name: str, text: str, shapes: dict[str, tuple[int, ...]]) -> Base
             )
         config = description["model"]
         _check.choice("model", "model class", config["class"], MODELS)
-        layers = []
-        for entry in config["layers"]:
-            arguments = {key: value for key, value in entry.items() if key != "class"}
-            layers.append(LAYERS[_check.choice("model", "layer class", entry["class"], LAYERS)](**arguments))
+        layers = [from_description(entry) for entry in config["layers"]]
         model = MODELS[config["class"]](layers, dtype=config["dtype"], seed=config["seed"])
-        width = input_size = _check.count("model", "input_size", config["input_size"])
-        expected = {}
-        for index, layer in enumerate(layers):
-            expected.update({f"layers.{index}.{array}": shape for array, shape in layer.shapes(width).items()})
-            width = layer.out_features(width)
+        input_size = _check.count("model", "input_size", config["input_size"])
+        nodes = plan.lower(layers, input_size, model.dtype).nodes
+        expected = {slot.name: slot.shape for node in nodes for slot in node.slots}
+        noise_seed = _check.count("model", "noise_seed", description.get("noise_seed", 0), low=0)
         loss = description["loss"]
         if loss is not None:
             _check.primitive("model", "loss", loss)
@@ -138,5 +135,5 @@ def _described(name: str, text: str, shapes: dict[str, tuple[int, ...]]) -> Base
     if expected != shapes:
         raise ValueError(f"load: {name!r} describes arrays of shapes {expected}, but holds {shapes}")
     model.build(input_size)
-    model.loss = loss
+    model.loss, model.noise_seed = loss, noise_seed
     return model

@@ -15,7 +15,7 @@ from densegrad import _backend, _check, files, plan
 from densegrad._memory import aligned_zeros
 from densegrad._numpy.types import FloatArray
 from densegrad._primitives import PRIMITIVES
-from densegrad.layers import Layer
+from densegrad.layers import Layer, describe, flattened
 from densegrad.losses import resolve
 from densegrad.summary import Summary, summarize
 
@@ -39,7 +39,8 @@ class BaseModel:
         for layer in self._layers:
             if not isinstance(layer, Layer):
                 raise TypeError(f"{who}: expected layers such as dg.Dense(10), got {layer!r}")
-        if len({id(layer) for layer in self._layers}) < len(self._layers):
+        every = list(flattened(self._layers))
+        if len({id(layer) for layer in every}) < len(every):
             raise ValueError(f"{who}: expected each layer once, got one twice; give layer.copy() instead")
         for layer in self._layers:  # all are checked before any is taken
             layer.check_free(who)
@@ -51,6 +52,9 @@ class BaseModel:
         self._parameters: FloatArray | None = None
         self._gradients: FloatArray | None = None
         self._inference: tuple[Any, Any] = (None, None)
+        self._inference_version = 0
+        self._forwards = 0  # each draws masks of its own
+        self.noise_seed = 0  # of dropout; drawn when there is any
         self._plan_version = 0
         self.turn = threading.Lock()  # of whoever trains
         size = None if input_size is None else _check.count(who, "input_size", input_size)
@@ -112,12 +116,14 @@ class BaseModel:
         self._bind(self._parameters, prefix="")
         for layer in self._layers:
             layer.initialize(self.generator)
+        if any(node.primitive == "dropout" for node in self.lower().nodes):
+            self.noise_seed = int(self.generator.integers(2**48))
 
     def lower(self, loss: plan.Loss | None = None, optimizer: plan.Optimizer | None = None) -> plan.Plan:
         """The plan of this model, as it stands now."""
         self.require_built("lower")
         assert self.input_size is not None
-        return plan.lower(self._layers, self.input_size, self.dtype, loss, optimizer)
+        return plan.lower(self._layers, self.input_size, self.dtype, loss, optimizer, self.noise_seed)
 
     def plan_changed(self) -> None:
         """A layer's configuration has changed: plans made before are out of date."""
@@ -177,9 +183,13 @@ class BaseModel:
         raise ValueError(f"{who}: expected a model trained with a loss on probabilities, got {trained}")
 
     def forward(self, x: Any) -> FloatArray:
-        """The output for one batch, kept for ``backward``."""
+        """The output for one batch in training, kept for ``backward``.
+
+        Dropout draws a new mask at each call, and batch norm takes mean and variance of the batch.
+        """
         x = self._features("forward", x)
-        y: FloatArray = self._network().forward(x)
+        y: FloatArray = self._network().forward(x, step=self._forwards)
+        self._forwards += 1
         return y
 
     def backward(self, dy: Any) -> FloatArray:
@@ -254,7 +264,7 @@ class BaseModel:
         """The constructor's arguments, as a file keeps them."""
         return {
             "class": type(self).__name__,
-            "layers": [{"class": type(layer).__name__, **layer.config()} for layer in self._layers],
+            "layers": [describe(layer) for layer in self._layers],
             "input_size": self.input_size,
             "dtype": self.dtype,
             "seed": self.seed,
@@ -268,6 +278,8 @@ class BaseModel:
             "seed": self.seed,
             "loss": self.loss,
             "generator": copy.deepcopy(self.generator),
+            "noise_seed": self.noise_seed,
+            "forwards": self._forwards,
             "parameters": None if self._parameters is None else self._parameters.copy(),
         }
 
@@ -278,6 +290,8 @@ class BaseModel:
         if state["parameters"] is not None:
             self.parameters[...] = state["parameters"]
         self.generator = state["generator"]
+        self.noise_seed = state["noise_seed"]
+        self._forwards = state["forwards"]
 
     def _in_dtype(self, dtype: str) -> BaseModel:
         other = object.__new__(type(self))
@@ -288,9 +302,11 @@ class BaseModel:
 
     def _bind(self, flat: FloatArray, prefix: str) -> None:
         for slot in self.slots():
-            _, layer, name = slot.name.split(".")
-            view = flat[slot.offset : slot.offset + slot.size].reshape(slot.shape)
-            self._layers[int(layer)].views[prefix + name] = view
+            _, *path, name = slot.name.split(".")
+            layer: Any = self
+            for index in path:
+                layer = layer.layers[int(index)]
+            layer.views[prefix + name] = flat[slot.offset : slot.offset + slot.size].reshape(slot.shape)
 
     def require_built(self, what: str) -> None:
         """Refuse what needs parameters before there are any."""
@@ -308,8 +324,9 @@ class BaseModel:
     def _network(self) -> Any:
         """The network that predicts, made anew when the backend changes."""
         module = _backend.active()
-        if self._inference[0] is not module:
+        if self._inference[0] is not module or self._inference_version != self._plan_version:
             self._inference = (module, module.Network(self.lower(), self.parameters))
+            self._inference_version = self._plan_version
         return self._inference[1]
 
     def check_loss(self, who: str, loss: plan.Loss) -> None:

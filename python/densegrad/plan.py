@@ -78,16 +78,23 @@ class Plan:
 class PlanBuilder:
     """Collects nodes while layers lower themselves one after another."""
 
-    def __init__(self, input_size: int) -> None:
+    def __init__(self, input_size: int, noise_seed: int) -> None:
         self.widths = [input_size]
         self.nodes: list[Node] = []
         self.parameter_count = 0
+        self.noise_seed = noise_seed
+        self._streams = 0
 
     def slot(self, name: str, shape: tuple[int, ...], *, trainable: bool) -> Slot:
         """The next free place of the flat buffer."""
         slot = Slot(name, self.parameter_count, shape, trainable)
         self.parameter_count += slot.size
         return slot
+
+    def next_stream(self) -> int:
+        """A stream of random numbers that no other node draws from."""
+        self._streams += 1
+        return self._streams - 1
 
     def node(
         self,
@@ -110,13 +117,14 @@ def lower(
     dtype: str,
     loss: Loss | None = None,
     optimizer: Optimizer | None = None,
+    noise_seed: int = 0,
 ) -> Plan:
-    """Lower a stack of layers; ``loss.prediction`` is filled in here.
+    """Lower a stack of layers; ``loss.prediction`` is filled in here, and ``noise_seed`` is what dropout draws by.
 
     A last activation that the loss absorbs (softmax under cross-entropy) stays in the plan for
     ``predict``, while the loss reads its input: applied once, and dz = a - y without a Jacobian.
     """
-    builder = PlanBuilder(input_size)
+    builder = PlanBuilder(input_size, noise_seed)
     buffer = 0
     for index, layer in enumerate(layers):
         buffer = layer.lower(builder, buffer, f"layers.{index}")

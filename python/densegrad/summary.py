@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from densegrad.layers import Layer
     from densegrad.model import BaseModel
 
 
@@ -20,15 +21,22 @@ def summarize(model: BaseModel) -> Summary:
     model.require_built("summary")
     assert model.input_size is not None
     rows = [("layer", "output", "parameters")]
-    width, total, frozen = model.input_size, 0, 0
-    slots = model.slots()
+    slots, width = model.slots(), model.input_size
+    total = sum(slot.size for slot in slots)
+    frozen = sum(slot.size for slot in slots if not slot.trainable)
+
+    def add(layer: Layer, path: str, width: int, indent: str) -> int:
+        """A row for the layer, behind it those of the layers within it; gives the width of its output."""
+        count = sum(slot.size for slot in slots if slot.name.startswith(f"{path}."))
+        name = f"{type(layer).__name__}: x + f(x), f:" if layer.layers else repr(layer)
+        rows.append((indent + name, f"(batch, {layer.out_features(width)})", f"{count:,}"))
+        inner = width
+        for index, within in enumerate(layer.layers):
+            inner = add(within, f"{path}.{index}", inner, indent + "  ")
+        return layer.out_features(width)
+
     for index, layer in enumerate(model.layers):
-        width = layer.out_features(width)
-        own = [slot for slot in slots if slot.name.startswith(f"layers.{index}.")]
-        count = sum(slot.size for slot in own)
-        total += count
-        frozen += sum(slot.size for slot in own if not slot.trainable)
-        rows.append((repr(layer), f"(batch, {width})", f"{count:,}"))
+        width = add(layer, f"layers.{index}", width, "")
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
     rule = "-" * len(lines[0])

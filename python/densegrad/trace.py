@@ -9,7 +9,9 @@ import numpy as np
 
 from densegrad import _backend
 from densegrad._numpy.types import FloatArray, IndexArray
+from densegrad._primitives import names
 from densegrad.evaluation import checked_rows
+from densegrad.layers import flattened
 from densegrad.losses import resolve
 
 if TYPE_CHECKING:
@@ -65,6 +67,9 @@ def trace(model: BaseModel, x: Any, y: Any, loss: str) -> Trace:
     x, y, _ = checked_rows(f"{type(model).__name__}.trace", model, named, x, y, None)
     lowered = model.lower(named)
     assert lowered.loss is not None
+    for layer in flattened(model.layers):
+        if layer.last_primitive not in names("activation"):
+            raise ValueError(f"{type(model).__name__}.trace: expected dense layers, got {layer!r}")
 
     values = {lowered.input: x}
     for node in lowered.nodes:

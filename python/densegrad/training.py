@@ -14,6 +14,7 @@ from densegrad._progress import progress_bar
 from densegrad.errors import DivergenceError
 from densegrad.evaluation import Rows, checked_rows, measure, rehearse
 from densegrad.history import History
+from densegrad.layers import Standardize
 from densegrad.losses import resolve
 from densegrad.metrics import Metric
 from densegrad.metrics import check as check_metrics
@@ -155,7 +156,7 @@ class Trainer:
         shuffle: bool,
         validation_data: Sequence[Any] | None,
         sample_weight: Any,
-        metrics: Sequence[str],
+        metrics: Sequence[str | Metric],
         progress: bool | None,
     ) -> History:
         epochs = _check.count(who, "epochs", epochs)
@@ -165,6 +166,9 @@ class Trainer:
         validation = self._validation_rows(who, validation_data, rows)
         rehearse(self.model, self._loss, names, rows, validation)
         self._build(rows)
+        first = self.model.layers[0]
+        if isinstance(first, Standardize) and not first.fitted:
+            first.adapt(rows[0])
         self._ready()  # whatever it refuses, it refuses before the first shuffle
         history = History()
         batches = -(-len(rows[0]) // batch_size)

@@ -33,12 +33,6 @@ OPTIMIZERS = {
 }
 
 
-@pytest.fixture(params=dg.available_backends())
-def backend(request):
-    with dg.use_backend(request.param):
-        yield request.param
-
-
 def test_every_activation_and_loss_of_the_library_is_compared_here():
     assert set(TORCH_ACTIVATIONS) == set(dg.activations.available())
     assert set(TORCH_LOSSES) == set(dg.losses.available())

@@ -32,7 +32,7 @@ def test_the_public_classes_and_the_package_have_examples():
     }
     assert {
         "densegrad",
-        "densegrad.layers.Dense",
+        "densegrad.layers.dense.Dense",
         "densegrad.model.Sequential",
         "densegrad.training.Trainer",
         "densegrad.optimizers.SGD",

@@ -1,0 +1,56 @@
+"""Layers: what a user stacks, and how each lowers to nodes of the plan."""
+
+from typing import Any
+
+from densegrad import _check
+from densegrad.layers.base import Layer, flattened
+from densegrad.layers.dense import Dense
+from densegrad.layers.dropout import Dropout
+from densegrad.layers.normalization import BatchNorm, LayerNorm, Standardize
+from densegrad.layers.parametric import LearnedSwish, PReLU
+from densegrad.layers.residual import Residual
+
+CLASSES: tuple[type[Layer], ...] = (
+    Dense,
+    Dropout,
+    BatchNorm,
+    LayerNorm,
+    Standardize,
+    PReLU,
+    LearnedSwish,
+    Residual,
+)
+LAYERS = {cls.__name__: cls for cls in CLASSES}  # those a file may name
+
+
+def describe(layer: Layer) -> dict[str, Any]:
+    """Class and arguments of a layer and those within it, as a file keeps them."""
+    config = layer.config()
+    if layer.layers:
+        config["layers"] = [describe(inner) for inner in layer.layers]
+    return {"class": type(layer).__name__, **config}
+
+
+def from_description(description: dict[str, Any]) -> Layer:
+    """The layer that ``describe`` has described; names of classes are looked up, never run."""
+    arguments = {name: value for name, value in description.items() if name != "class"}
+    if "layers" in arguments:
+        arguments["layers"] = [from_description(inner) for inner in arguments["layers"]]
+    return LAYERS[_check.choice("model", "layer class", description["class"], LAYERS)](**arguments)
+
+
+__all__ = [
+    "LAYERS",
+    "BatchNorm",
+    "Dense",
+    "Dropout",
+    "Layer",
+    "LayerNorm",
+    "LearnedSwish",
+    "PReLU",
+    "Residual",
+    "Standardize",
+    "describe",
+    "flattened",
+    "from_description",
+]

@@ -1,0 +1,163 @@
+"""What every layer has: a configuration of its own, and arrays that are views into its model's buffers."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from densegrad import _check
+from densegrad._numpy.types import FloatArray
+
+if TYPE_CHECKING:
+    from densegrad.model import BaseModel
+    from densegrad.plan import PlanBuilder, Slot
+
+
+class Layer:
+    """The base of all layers.
+
+    Attributes:
+        views: Its arrays by name, and their gradients by "d" and that name, once its model is built.
+    """
+
+    _untrained: ClassVar[tuple[str, ...]] = ()  # arrays that training never updates
+
+    def __init__(self, trainable: bool = True) -> None:
+        self._owner: BaseModel | None = None
+        self.views: dict[str, FloatArray] = {}
+        self._trainable = _check.flag(type(self).__name__, "trainable", trainable)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers within this one."""
+        return ()
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training updates anything in this layer; may be set at any time."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = _check.flag(type(self).__name__, "trainable", value)
+        self._changed()
+
+    @property
+    def last_primitive(self) -> str:
+        """The primitive that makes this layer's output."""
+        raise NotImplementedError
+
+    def lower(self, builder: PlanBuilder, x: int, name: str) -> int:
+        """Append this layer's nodes behind buffer ``x``; gives its output buffer."""
+        raise NotImplementedError
+
+    def out_features(self, in_features: int) -> int:
+        """Width of this layer's output; refuses an input that does not fit."""
+        return in_features
+
+    def shapes(self, in_features: int) -> dict[str, tuple[int, ...]]:
+        """Shape of each of this layer's arrays, in the order they lie in the flat buffer."""
+        return {}
+
+    def slots(self, builder: PlanBuilder, in_features: int, name: str) -> tuple[Slot, ...]:
+        """The next places of the flat buffer, for this layer's arrays."""
+        return tuple(
+            builder.slot(f"{name}.{array}", shape, trainable=self.trains(array))
+            for array, shape in self.shapes(in_features).items()
+        )
+
+    def trains(self, array: str) -> bool:
+        """Whether training updates an array."""
+        return self.trainable and array not in self._untrained
+
+    def initialize(self, generator: np.random.Generator) -> None:
+        """Draw this layer's arrays, which are zero until then."""
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments, as a file keeps them."""
+        raise NotImplementedError
+
+    def copy(self) -> Layer:
+        """A new layer of the same configuration, free to join another model; arrays are not taken along."""
+        return type(self)(**self.config())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({_arguments(self)})"
+
+    def check_free(self, who: str) -> None:
+        """Refuse to join a second model."""
+        if self._owner is not None:
+            raise ValueError(
+                f"{who}: expected a layer that belongs to no model yet, got {self!r} of another; "
+                "give layer.copy() instead"
+            )
+
+    def attach(self, owner: BaseModel) -> None:
+        """Join a model."""
+        self._owner = owner
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (type(self), self.config())
+
+    def _changed(self) -> None:
+        if self._owner is not None:
+            self._owner.plan_changed()
+
+    def _gradient(self, name: str) -> FloatArray:
+        if self._owner is not None:
+            self._owner.gradients  # noqa: B018  (made when first asked for)
+        return self._view(f"d{name}")
+
+    def _view(self, name: str) -> FloatArray:
+        if name not in self.views:
+            missing = "it has joined no model yet" if self._owner is None else "its model has no input_size yet"
+            if self.views:
+                missing = f"this layer has no {'bias' if name in {'b', 'db'} else name}"
+            raise AttributeError(f"{type(self).__name__}.{name}: {missing}")
+        return self.views[name]
+
+
+def flattened(layers: Iterable[Layer]) -> Iterator[Layer]:
+    """The layers and those within them, in order."""
+    for layer in layers:
+        yield layer
+        yield from flattened(layer.layers)
+
+
+def array_view(name: str, text: str) -> Any:
+    """A property that gives one of a layer's arrays, and refuses to be set."""
+
+    def get(layer: Layer) -> FloatArray:
+        return layer._view(name)
+
+    def refuse(layer: Layer, value: Any) -> None:
+        who = f"{type(layer).__name__}.{name}"
+        raise AttributeError(f"{who} is a view into model.parameters: write layer.{name}[...] = array")
+
+    return property(
+        get, refuse, doc=f"{text}: a view into ``model.parameters``; set with ``layer.{name}[...] = array``."
+    )
+
+
+def gradient_view(name: str) -> Any:
+    """A property that gives the gradients of one of a layer's arrays."""
+    return property(lambda layer: layer._gradient(name), doc=f"Gradients of {name}: a view into ``model.gradients``.")
+
+
+def _arguments(layer: Layer) -> str:
+    """The call's arguments, those at their default left out."""
+    config = {name: getattr(layer, name) for name in layer.config()}
+    shown = []
+    for name, parameter in inspect.signature(type(layer)).parameters.items():
+        if parameter.default is parameter.empty:
+            shown.append(repr(config[name]))
+        elif config[name] != parameter.default:
+            shown.append(f"{name}={config[name]!r}")
+    return ", ".join(shown)
+
+
+def _rebuilt(cls: type[Layer], config: dict[str, Any]) -> Layer:
+    return cls(**config)

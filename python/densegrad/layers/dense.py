@@ -1,0 +1,131 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from densegrad import _check, initializers
+from densegrad._primitives import PRIMITIVES
+from densegrad.layers.base import Layer, array_view, gradient_view
+
+if TYPE_CHECKING:
+    from densegrad.plan import PlanBuilder
+
+
+class Dense(Layer):
+    """A fully connected layer: z = x w + b, y = f(z).
+
+    x (batch, in_features), w (in_features, units), b (units,), y (batch, units).
+
+    Args:
+        units: Number of outputs, at least 1.
+        activation: Name of f; ``None`` is the identity.
+        init: The scheme that draws the initial w: a name, or an object such as
+            ``dg.initializers.Normal(0.05)``; ``"auto"`` follows the activation: He for relu, Glorot for the
+            others. b starts at zero.
+        use_bias: Without a bias, z = x w.
+        trainable_w, trainable_b: What training updates; ``layer.trainable = False`` freezes both.
+
+    Raises:
+        ValueError, TypeError: An argument is out of range or unknown.
+
+    >>> import densegrad as dg
+    >>> model = dg.Sequential([dg.Dense(3, activation="relu"), dg.Dense(1)], input_size=2, seed=0)
+    >>> model.layers[0].w.shape, model.layers[0].b
+    ((2, 3), array([0., 0., 0.], dtype=float32))
+    """
+
+    w = array_view("w", "Weights (in_features, units)")
+    b = array_view("b", "Biases (units,)")
+    dw = gradient_view("w")
+    db = gradient_view("b")
+
+    def __init__(
+        self,
+        units: int,
+        activation: str | None = None,
+        *,
+        init: str | initializers.Initializer = "auto",
+        use_bias: bool = True,
+        trainable_w: bool = True,
+        trainable_b: bool = True,
+    ) -> None:
+        super().__init__()
+        self.units = _check.count("Dense", "units", units)
+        self.activation = None
+        if activation is not None:
+            self.activation = _check.primitive("Dense", "activation", activation).name
+        self.init = initializers.check("Dense", init)
+        self.use_bias = _check.flag("Dense", "use_bias", use_bias)
+        self._trains = {
+            "w": _check.flag("Dense", "trainable_w", trainable_w),
+            "b": _check.flag("Dense", "trainable_b", trainable_b),
+        }
+
+    @property
+    def trainable_w(self) -> bool:
+        """Whether training updates w."""
+        return self._trains["w"]
+
+    @trainable_w.setter
+    def trainable_w(self, value: bool) -> None:
+        self._set_trainable(w=value)
+
+    @property
+    def trainable_b(self) -> bool:
+        """Whether training updates b."""
+        return self._trains["b"]
+
+    @trainable_b.setter
+    def trainable_b(self, value: bool) -> None:
+        self._set_trainable(b=value)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training updates anything in this layer; setting it sets both w and b."""
+        return self.trainable_w or (self.use_bias and self.trainable_b)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._set_trainable(w=value, b=value)
+
+    @property
+    def last_primitive(self) -> str:
+        return self.activation or "identity"
+
+    def trains(self, array: str) -> bool:
+        return self._trains[array]
+
+    def lower(self, builder: PlanBuilder, x: int, name: str) -> int:
+        z = builder.node("dense", (x,), self.units, self.slots(builder, builder.widths[x], name))
+        return z if self.activation is None else builder.node(self.activation, (z,), self.units)
+
+    def out_features(self, in_features: int) -> int:
+        return self.units
+
+    def shapes(self, in_features: int) -> dict[str, tuple[int, ...]]:
+        shapes: dict[str, tuple[int, ...]] = {"w": (in_features, self.units)}
+        return {**shapes, "b": (self.units,)} if self.use_bias else shapes
+
+    def initialize(self, generator: np.random.Generator) -> None:
+        scheme = self.init
+        if scheme == "auto":
+            scheme = PRIMITIVES[self.activation or "identity"].init
+        initializers.fill(scheme, self.w, generator)
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "units": self.units,
+            "activation": self.activation,
+            "init": initializers.config(self.init),
+            "use_bias": self.use_bias,
+            "trainable_w": self.trainable_w,
+            "trainable_b": self.trainable_b,
+        }
+
+    def _set_trainable(self, **values: bool) -> None:
+        for name, value in values.items():
+            self._trains[name] = _check.flag("Dense", f"trainable_{name}", value)
+        self._changed()
