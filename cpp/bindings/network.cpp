@@ -175,7 +175,8 @@ class BoundNetwork final : public AnyNetwork {
   }
 
   static Array<T> state_of(const Plan& plan, py::handle state) {
-    const Size rows = plan.optimizer ? find_primitive("optimizer", plan.optimizer.primitive).state : 0;
+    const Size kept = plan.optimizer ? find_primitive("optimizer", plan.optimizer.primitive).state : 0;
+    const Size rows = kept + (plan.average > 0 ? 1 : 0);
     if (rows == 0) return Array<T>();
     return array_of<T>(state, "state", {rows, plan.parameter_count});
   }

@@ -16,6 +16,8 @@ Slot slot_of(py::handle object) {
   slot.rows = shape.size() > 1 ? shape[0] : 1;
   slot.columns = shape.back();
   slot.trainable = object.attr("trainable").cast<bool>();
+  slot.l1 = object.attr("l1").cast<double>();
+  slot.l2 = object.attr("l2").cast<double>();
   return slot;
 }
 
@@ -46,7 +48,13 @@ Plan plan_of(py::handle object) {
   const py::object loss = object.attr("loss");
   plan.loss = chosen_of(loss);
   if (plan.loss) plan.prediction = loss.attr("prediction").cast<Size>();
-  plan.optimizer = chosen_of(object.attr("optimizer"));
+  const py::object optimizer = object.attr("optimizer");
+  plan.optimizer = chosen_of(optimizer);
+  if (plan.optimizer) {
+    plan.clip_value = optimizer.attr("clip_value").cast<double>();
+    plan.clip_norm = optimizer.attr("clip_norm").cast<double>();
+    plan.average = optimizer.attr("average").cast<double>();
+  }
   return plan;
 }
 

@@ -8,6 +8,7 @@
 
 #include "kernels/activations.inl"
 #include "kernels/gemm.inl"
+#include "kernels/gradients.inl"
 #include "kernels/layers.inl"
 #include "kernels/layout.inl"
 #include "kernels/losses.inl"
@@ -44,6 +45,11 @@ constexpr Kernels<T> kKernels = {
     pack_transposed<T>,
     column_sums<T>,
     all_finite<T>,
+    sum_of_squares<T>,
+    penalize<T>,
+    limit_values<T>,
+    scale_values<T>,
+    approach<T>,
     {
         add_panel<T>,
         draw_kept,

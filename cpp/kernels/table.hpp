@@ -183,6 +183,13 @@ struct Kernels {
   void (*column_sums)(ptrdiff_t rows, ptrdiff_t columns, const T* source, ptrdiff_t stride, T* sums) noexcept;
   bool (*all_finite)(ptrdiff_t size, const T* source) noexcept;
 
+  // of gradients g and parameters w; gradients.inl has the equations
+  double (*sum_of_squares)(ptrdiff_t size, const T* g) noexcept;
+  double (*penalize)(ptrdiff_t size, const T* w, T l1, T l2, T* g) noexcept;
+  void (*limit_values)(ptrdiff_t size, T limit, T* g) noexcept;
+  void (*scale_values)(ptrdiff_t size, T factor, T* g) noexcept;
+  void (*approach)(ptrdiff_t size, const T* w, T share, T* a) noexcept;
+
   LayerKernels<T> layers;
 };
 

@@ -16,6 +16,7 @@
 #include "network/pass.hpp"
 #include "network/prediction.hpp"
 #include "network/training.hpp"
+#include "network/whole_update.hpp"
 #include "ops/coefficients.hpp"
 
 namespace densegrad {
@@ -31,7 +32,8 @@ struct Owned {
     make_stages(plan);  // which refuses a plan that makes no sense
     parameters.reserve(plan.parameter_count);
     if (plan.optimizer) {
-      state.reserve(find_primitive("optimizer", plan.optimizer.primitive).state * plan.parameter_count);
+      const int rows = find_primitive("optimizer", plan.optimizer.primitive).state + (plan.average > 0 ? 1 : 0);
+      state.reserve(rows * plan.parameter_count);
     }
   }
 };
@@ -46,6 +48,9 @@ class Network<T>::Implementation {
     owned_ = std::move(owned);
     generator_ = Generator(seed.value);
     initialize(plan_, generator_, common_.parameters);
+    if (plan_.average > 0) {
+      std::copy_n(common_.parameters, plan_.parameter_count, common_.state + common_.states * plan_.parameter_count);
+    }
   }
 
   Implementation(const Plan& plan, T* parameters, T* state)
@@ -53,6 +58,7 @@ class Network<T>::Implementation {
         stages_(make_stages(plan)),
         common_{kernels<T>(), parameters, state, plan.parameter_count},
         prediction_(common_, plan_, stages_),
+        whole_(common_, plan_),
         keeping_(common_, plan_, stages_for(stages_, plan_, plan_.output), plan_.output, Purpose::keep) {
     if (plan_.optimizer) prepare_optimizer();
     if (plan_.loss) training_.emplace(common_, plan_, stages_);
@@ -84,7 +90,7 @@ class Network<T>::Implementation {
 
   double loss(const Batch<T>& batch) {
     const Call call;
-    return training().loss(batch);
+    return training().loss(batch) + whole_.penalty();
   }
 
   double loss_and_gradients(const Batch<T>& batch, T* gradients, T* dx, Index step) {
@@ -92,12 +98,18 @@ class Network<T>::Implementation {
     training().prepare(batch.rows, dx != nullptr);
     const double value = training_->run(batch, {gradients, nullptr, step, false});
     if (dx != nullptr) unpack<T>(common_.kernels, training_->input_gradient(), dx);
-    return value;
+    return value + whole_.penalize(gradients);
   }
 
   void apply_gradients(const T* gradients, double learning_rate, Index updates) {
     const Call call;
     const double* coefficients = update(learning_rate, updates).coefficients;
+    if (whole_.needed()) {
+      T* own = whole_.gradients();
+      std::copy_n(gradients, plan_.parameter_count, own);
+      whole_.apply(own, coefficients);
+      return;
+    }
     for (const Span& span : spans_) {
       common_.update(1, span.size, common_.parameters + span.offset, span.size, gradients + span.offset, span.size,
                      state_at(common_.state, span.offset), plan_.parameter_count, coefficients);
@@ -107,7 +119,9 @@ class Network<T>::Implementation {
   double step(const Batch<T>& batch, double learning_rate, Index updates) {
     const Call call;
     training().prepare(batch.rows, false);
-    return training_->run(batch, update(learning_rate, updates));
+    if (!whole_.needed()) return training_->run(batch, update(learning_rate, updates));
+    return whole_step(learning_rate, updates,
+                      [&](const Learning<T>& learning) { return training_->run(batch, learning); });
   }
 
   Size run_steps(const Batch<T>& data, const Steps& steps) {
@@ -116,8 +130,12 @@ class Network<T>::Implementation {
     for (Size i = 0; i < steps.count; ++i) {
       const Size next = i + 1 < steps.count ? std::min(last + steps.batch_size, steps.rows) : last;
       training().prepare(last - first, false);
-      steps.losses[i] = training_->run(data, steps.order + first, steps.order + next,
-                                       update(steps.learning_rates[i], steps.updates + i));
+      const auto run = [&](const Learning<T>& learning) {
+        return training_->run(data, steps.order + first, steps.order + next, learning);
+      };
+      const double rate = steps.learning_rates[i];
+      steps.losses[i] =
+          whole_.needed() ? whole_step(rate, steps.updates + i, run) : run(update(rate, steps.updates + i));
       if (!std::isfinite(steps.losses[i])) return i + 1;
       first = last;
       last = next;
@@ -154,9 +172,20 @@ class Network<T>::Implementation {
   }
 
  private:
+  // A step whose update needs all gradients first.
+  template <class Run>
+  double whole_step(double learning_rate, Index updates, Run run) {
+    const double* coefficients = update(learning_rate, updates).coefficients;
+    const double loss = run({whole_.gradients(), nullptr, updates, true});
+    if (!std::isfinite(loss)) return loss;
+    const double penalty = whole_.penalize(whole_.gradients());
+    whole_.apply(whole_.gradients(), coefficients);
+    return loss + penalty;
+  }
+
   void prepare_optimizer() {
     const PrimitiveRow& row = find_primitive("optimizer", plan_.optimizer.primitive);
-    if (row.state > 0 && common_.state == nullptr) {
+    if ((row.state > 0 || plan_.average > 0) && common_.state == nullptr) {
       throw std::invalid_argument("Network: expected a state for this optimizer");
     }
     optimizer_ = optimizer_named(plan_.optimizer.primitive);
@@ -216,6 +245,7 @@ class Network<T>::Implementation {
   Owned<T> owned_;
   Common<T> common_;
   Prediction<T> prediction_;
+  WholeUpdate<T> whole_;
   Pass<T> keeping_;
   std::optional<Training<T>> training_;  // where the plan has a loss
   OptimizerKind optimizer_ = OptimizerKind::sgd;

@@ -68,7 +68,7 @@ double Training<T>::run(const Batch<T>& batch, const Index* order, const Learnin
     pass_.forward(team);
     const double value = loss_.run(team, targets_of(batch), batch.weights, scale);
     if (team.rank() == 0) loss = value;
-    if (std::isfinite(value) || learning.gradients != nullptr) pass_.backward(team, learning);
+    if (std::isfinite(value) || !learning.moves_averages) pass_.backward(team, learning);
   });
   return loss;
 }

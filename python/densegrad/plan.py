@@ -26,6 +26,8 @@ class Slot:
     offset: int
     shape: tuple[int, ...]
     trainable: bool
+    l1: float = 0.0  # the loss has l1 |w| + l2 w^2 / 2 more for each number
+    l2: float = 0.0
 
     @property
     def size(self) -> int:
@@ -55,10 +57,13 @@ class Loss:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """The update that training applies to every trainable slot."""
+    """The update that training applies to every trainable slot; 0 stands for no clipping and no average."""
 
     primitive: str
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    clip_value: float = 0.0
+    clip_norm: float = 0.0
+    average: float = 0.0  # decay of a moving average of the parameters, the last row of the state
 
 
 @dataclass(frozen=True)
@@ -85,9 +90,9 @@ class PlanBuilder:
         self.noise_seed = noise_seed
         self._streams = 0
 
-    def slot(self, name: str, shape: tuple[int, ...], *, trainable: bool) -> Slot:
+    def slot(self, name: str, shape: tuple[int, ...], *, trainable: bool, l1: float = 0.0, l2: float = 0.0) -> Slot:
         """The next free place of the flat buffer."""
-        slot = Slot(name, self.parameter_count, shape, trainable)
+        slot = Slot(name, self.parameter_count, shape, trainable, l1, l2)
         self.parameter_count += slot.size
         return slot
 

@@ -223,3 +223,22 @@ def test_a_layer_joins_one_place_alone():
     dg.Sequential([dg.Residual([layer])], input_size=3)
     with pytest.raises(ValueError, match="expected a layer that belongs to no model yet"):
         dg.Sequential([dg.Residual([layer])], input_size=3)
+
+
+def test_penalties_are_part_of_the_training_loss_and_its_gradients(backend, rng):
+    x, y = rng.normal(size=(20, 4)), rng.normal(size=(20, 2))
+    layers = [dg.Dense(5, "tanh", l1=0.02), dg.Dense(6, "tanh"), dg.Dense(2, l1=0.01, l2=0.3)]
+    model = dg.Sequential(layers, input_size=4, seed=0, dtype="float64")
+    assert dg.check_gradients(model, x, y, "mse").largest < 1e-7
+    plain = dg.Sequential([dg.Dense(5, "tanh"), dg.Dense(6, "tanh"), dg.Dense(2)], input_size=4, dtype="float64")
+    plain.parameters[...] = model.parameters
+    first, _, last = (layer.w.copy() for layer in model.layers)
+    more = 0.02 * abs(first).sum() + 0.01 * abs(last).sum() + 0.15 * (last**2).sum()
+    data_loss = plain.evaluate(x, y, loss="mse")["loss"]
+    assert model.evaluate(x, y, loss="mse")["loss"] == pytest.approx(data_loss, rel=1e-12)
+    assert dg.Trainer(model, "mse", dg.SGD(0.5)).step(x, y) == pytest.approx(data_loss + more, rel=1e-12)
+    dg.Trainer(plain, "mse", dg.SGD(0.5)).step(x, y)
+    moved = [ours.w - theirs.w for ours, theirs in zip(model.layers, plain.layers, strict=True)]
+    np.testing.assert_allclose(moved[0], -0.5 * 0.02 * np.sign(first), rtol=1e-9)
+    np.testing.assert_allclose(moved[1], 0, atol=1e-15)
+    np.testing.assert_allclose(moved[2], -0.5 * (0.01 * np.sign(last) + 0.3 * last), rtol=1e-9)

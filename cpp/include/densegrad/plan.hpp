@@ -14,6 +14,8 @@ struct Slot {
   Size rows = 0;
   Size columns = 0;
   bool trainable = true;
+  double l1 = 0;  ///< the loss has l1 |w| + l2 w^2 / 2 more for each of its numbers
+  double l2 = 0;
 
   Size size() const { return rows * columns; }
 };
@@ -48,6 +50,9 @@ struct Plan {
   Chosen loss;
   Size prediction = 0;
   Chosen optimizer;
+  double clip_value = 0;  ///< gradients are kept within it before an update, where it is above 0
+  double clip_norm = 0;   ///< and the norm of them all within this
+  double average = 0;  ///< decay of a moving average of the parameters, one more row of the state, where it is above 0
 };
 
 /// A dense layer y = f(x w + b).

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from densegrad._numpy import gradients as whole
 from densegrad._numpy import layers, ops
 from densegrad._numpy.accept import accept_batch, accept_floats
 from densegrad._numpy.dense import dense_backward, dense_forward
@@ -63,7 +64,8 @@ class Network:
 
     def loss(self, x: FloatArray, y: FloatArray | IndexArray, sample_weight: FloatArray | None = None) -> float:
         """The loss of one batch as predict sees it."""
-        return self._loss(self._run(self._prediction(), x), y, sample_weight)[0]
+        value = self._loss(self._run(self._prediction(), x), y, sample_weight)[0]
+        return value + self._penalize(np.zeros_like(self._parameters))
 
     def loss_and_gradients(
         self,
@@ -97,23 +99,39 @@ class Network:
         input_gradient = self._reverse(prediction, dp, buffers, gradients, step, moves_averages=moves_averages)
         if dx is not None:
             dx[...] = input_gradient
-        return value
+        return value + self._penalize(gradients)
+
+    def _penalize(self, gradients: FloatArray) -> float:
+        """Adds the gradients of the penalties; gives their value."""
+        slots = [slot for node in self._plan.nodes for slot in node.slots if slot.trainable and (slot.l1 or slot.l2)]
+        return sum(
+            whole.penalize(self._view(self._parameters, slot), slot.l1, slot.l2, self._view(gradients, slot))
+            for slot in slots
+        )
 
     def apply_gradients(self, gradients: FloatArray, lr: float, step: int = 0) -> None:
         """Update every trainable parameter from the flat ``gradients``."""
         optimizer = self._plan.optimizer
         if optimizer is None:
             raise ValueError("Network: expected a plan with an optimizer, got one without")
-        for start, stop in trainable_spans(self._plan):
+        spans = [slice(start, stop) for start, stop in trainable_spans(self._plan)]
+        if optimizer.clip_value or optimizer.clip_norm:
+            gradients = gradients.copy()
+            whole.clip([gradients[span] for span in spans], optimizer.clip_value, optimizer.clip_norm)
+        rows = None if self._state is None else self._state[: len(self._state) - (optimizer.average > 0)]
+        for span in spans:
             ops.optimizer_update(
                 optimizer.primitive,
-                self._parameters[start:stop],
-                gradients[start:stop],
-                None if self._state is None else self._state[:, start:stop],
+                self._parameters[span],
+                gradients[span],
+                None if rows is None else rows[:, span],
                 step,
                 lr,
                 **dict(optimizer.attributes),
             )
+            if optimizer.average:
+                assert self._state is not None
+                whole.approach(self._state[-1, span], self._parameters[span], 1 - optimizer.average)
 
     def step(
         self,

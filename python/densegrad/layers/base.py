@@ -65,9 +65,13 @@ class Layer:
     def slots(self, builder: PlanBuilder, in_features: int, name: str) -> tuple[Slot, ...]:
         """The next places of the flat buffer, for this layer's arrays."""
         return tuple(
-            builder.slot(f"{name}.{array}", shape, trainable=self.trains(array))
+            builder.slot(f"{name}.{array}", shape, trainable=self.trains(array), **self.penalties(array))
             for array, shape in self.shapes(in_features).items()
         )
+
+    def penalties(self, array: str) -> dict[str, float]:
+        """l1 and l2 of an array, where it has any."""
+        return {}
 
     def trains(self, array: str) -> bool:
         """Whether training updates an array."""

@@ -27,6 +27,8 @@ class Dense(Layer):
             others. b starts at zero.
         use_bias: Without a bias, z = x w.
         trainable_w, trainable_b: What training updates; ``layer.trainable = False`` freezes both.
+        l1, l2: Penalties, at least 0: the training loss has l1 |w| + l2 w^2 / 2 more for each number of w. ``evaluate``
+            and the loss of validation data have not.
 
     Raises:
         ValueError, TypeError: An argument is out of range or unknown.
@@ -51,6 +53,8 @@ class Dense(Layer):
         use_bias: bool = True,
         trainable_w: bool = True,
         trainable_b: bool = True,
+        l1: float = 0.0,
+        l2: float = 0.0,
     ) -> None:
         super().__init__()
         self.units = _check.count("Dense", "units", units)
@@ -59,6 +63,8 @@ class Dense(Layer):
             self.activation = _check.primitive("Dense", "activation", activation).name
         self.init = initializers.check("Dense", init)
         self.use_bias = _check.flag("Dense", "use_bias", use_bias)
+        self.l1 = _check.real("Dense", "l1", l1, 0.0)
+        self.l2 = _check.real("Dense", "l2", l2, 0.0)
         self._trains = {
             "w": _check.flag("Dense", "trainable_w", trainable_w),
             "b": _check.flag("Dense", "trainable_b", trainable_b),
@@ -95,6 +101,9 @@ class Dense(Layer):
     def last_primitive(self) -> str:
         return self.activation or "identity"
 
+    def penalties(self, array: str) -> dict[str, float]:
+        return {"l1": self.l1, "l2": self.l2} if array == "w" else {}
+
     def trains(self, array: str) -> bool:
         return self._trains[array]
 
@@ -123,6 +132,8 @@ class Dense(Layer):
             "use_bias": self.use_bias,
             "trainable_w": self.trainable_w,
             "trainable_b": self.trainable_b,
+            "l1": self.l1,
+            "l2": self.l2,
         }
 
     def _set_trainable(self, **values: bool) -> None:

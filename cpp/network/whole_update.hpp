@@ -1,0 +1,47 @@
+#pragma once
+
+#include <vector>
+
+#include "base/aligned_buffer.hpp"
+#include "network/bound_stage.hpp"
+
+namespace densegrad {
+
+/// Penalties, clipping and averages: what is done to all gradients together, where an update cannot be made of each as
+/// soon as it is known. Sums are taken over pieces of a size of their own, so that no number of threads changes a bit.
+template <class T>
+class WholeUpdate {
+ public:
+  WholeUpdate(const Common<T>& common, const Plan& plan);
+
+  /// Whether a plan asks for any of it.
+  bool needed() const { return needed_; }
+
+  /// Adds the gradients of the penalties; gives their value.
+  double penalize(T* gradients);
+  double penalty();
+
+  /// Clips the gradients, updates the parameters by them, moves the average.
+  void apply(T* gradients, const double* coefficients);
+
+  T* gradients() { return gradients_.reserve(common_.parameter_count); }
+
+ private:
+  struct Piece {
+    Size offset;
+    Size size;
+    T l1, l2;
+  };
+  template <class Function>
+  double sum(Function f);
+  int threads() const;
+
+  const Common<T>& common_;
+  double clip_norm_, clip_value_, average_;
+  bool needed_, penalized_;
+  std::vector<Piece> pieces_;  // of what is trained
+  std::vector<double> sums_;
+  AlignedBuffer<T> gradients_, unused_;
+};
+
+}  // namespace densegrad

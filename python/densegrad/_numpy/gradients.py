@@ -1,0 +1,30 @@
+"""What happens to whole gradients between the way back and an update."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from densegrad._numpy.types import FloatArray
+
+
+def penalize(w: FloatArray, l1: float, l2: float, g: FloatArray) -> float:
+    """g <- g + l1 sign(w) + l2 w, in place; gives the sum of l1 |w| + l2 w^2 / 2."""
+    g += w.dtype.type(l1) * np.sign(w) + w.dtype.type(l2) * w
+    exact = w.astype(np.float64)
+    return float((l1 * np.abs(exact) + l2 / 2 * exact * exact).sum())
+
+
+def clip(parts: list[FloatArray], clip_value: float, clip_norm: float) -> None:
+    """Keeps each number within +-clip_value, then the norm of them all within clip_norm; 0 stands for no limit."""
+    if clip_value > 0:
+        for g in parts:
+            np.clip(g, -clip_value, clip_value, out=g)
+    if clip_norm > 0:
+        norm = float(np.sqrt(sum((g.astype(np.float64) ** 2).sum() for g in parts)))
+        for g in parts:
+            g *= g.dtype.type(min(1.0, clip_norm / (norm + 1e-6)))
+
+
+def approach(average: FloatArray, w: FloatArray, share: float) -> None:
+    """average <- average + share (w - average), in place."""
+    average += average.dtype.type(share) * (w - average)
