@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from densegrad import _backend
 from densegrad.evaluation import checked_rows
 from densegrad.losses import resolve
+from densegrad.pieces import network_of
 
 if TYPE_CHECKING:
     from densegrad.model import BaseModel
@@ -71,7 +71,7 @@ def check_gradients(model: BaseModel, x: Any, y: Any, loss: str) -> GradientRepo
     x, y, _ = checked_rows("check_gradients", exact, named, x, y, None)
     x = x.copy()
     lowered = exact.lower(named)
-    network = _backend.active().Network(lowered, exact.parameters)
+    network = network_of(lowered, exact.parameters)
     gradients = np.zeros_like(exact.parameters)
     dx = np.zeros_like(x)
     network.loss_and_gradients(x, y, gradients, dx=dx)

@@ -15,8 +15,9 @@ from densegrad import _backend, _check, files, plan
 from densegrad._memory import aligned_zeros
 from densegrad._numpy.types import FloatArray
 from densegrad._primitives import PRIMITIVES
-from densegrad.layers import Layer, describe, flattened
+from densegrad.layers import Layer, PythonActivation, describe, flattened, is_function
 from densegrad.losses import resolve
+from densegrad.pieces import network_of
 from densegrad.summary import Summary, summarize
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class BaseModel:
         who = type(self).__name__
         if not isinstance(layers, Iterable):
             raise TypeError(f"{who}: expected layers as a list such as [dg.Dense(10)], got {layers!r}")
-        self._layers = tuple(layers)
+        self._layers = tuple(PythonActivation(layer) if is_function(layer) else layer for layer in layers)
         if not self._layers:
             raise ValueError(f"{who}: expected at least 1 layer, got 0")
         for layer in self._layers:
@@ -325,7 +326,7 @@ class BaseModel:
         """The network that predicts, made anew when the backend changes."""
         module = _backend.active()
         if self._inference[0] is not module or self._inference_version != self._plan_version:
-            self._inference = (module, module.Network(self.lower(), self.parameters))
+            self._inference = (module, network_of(self.lower(), self.parameters))
             self._inference_version = self._plan_version
         return self._inference[1]
 
@@ -340,7 +341,8 @@ class BaseModel:
 
     def _last_range(self) -> tuple[float, float]:
         """The range of the model's outputs."""
-        return PRIMITIVES[self._layers[-1].last_primitive].range
+        row = PRIMITIVES.get(self._layers[-1].last_primitive)
+        return (-np.inf, np.inf) if row is None else row.range
 
     def scores(self, x: FloatArray, loss: plan.Loss) -> tuple[plan.Loss, FloatArray]:
         """The loss as lowered, fused where it absorbs the last activation, and what it reads."""
@@ -349,7 +351,7 @@ class BaseModel:
         if lowered.loss.prediction == lowered.output:
             return lowered.loss, self._network().predict(x)
         cut = replace(lowered, output=lowered.loss.prediction)
-        return lowered.loss, _backend.active().Network(cut, self.parameters).predict(x)
+        return lowered.loss, network_of(cut, self.parameters).predict(x)
 
 
 class Sequential(BaseModel):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from densegrad.layers import PythonActivation, flattened
+
 if TYPE_CHECKING:
     from densegrad.layers import Layer
     from densegrad.model import BaseModel
@@ -39,8 +41,10 @@ def summarize(model: BaseModel) -> Summary:
         width = add(layer, f"layers.{index}", width, "")
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
+    split = sum(isinstance(layer, PythonActivation) for layer in flattened(model.layers))
     rule = "-" * len(lines[0])
     kilobytes = model.parameters.nbytes / 1024
     foot = f"{total:,} parameters ({frozen:,} frozen), {model.dtype}, {kilobytes:,.1f} KiB"
     title = f"{type(model).__name__}, input (batch, {model.input_size})"
-    return Summary("\n".join([title, lines[0], rule, *lines[1:], rule, foot]))
+    said = [f"split in {split + 1} pieces at Python activations: a step at a time"] if split else []
+    return Summary("\n".join([title, lines[0], rule, *lines[1:], rule, foot, *said]))

@@ -19,6 +19,7 @@ from densegrad.losses import resolve
 from densegrad.metrics import Metric
 from densegrad.metrics import check as check_metrics
 from densegrad.optimizers import Optimizer
+from densegrad.pieces import network_of
 
 if TYPE_CHECKING:
     from densegrad.model import BaseModel
@@ -225,7 +226,7 @@ class Trainer:
             optimizer = self.optimizer.bind(self.model.parameters)
             lowered = self.model.lower(self._loss, optimizer)
             module = _backend.active()
-            self._network = module.Network(lowered, self.model.parameters, self.optimizer.state)
+            self._network = network_of(lowered, self.model.parameters, self.optimizer.state)
             self._made_for = (module, self.model.plan_version)
         return self._network
 

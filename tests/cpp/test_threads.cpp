@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -173,6 +174,64 @@ TEST_CASE_TEMPLATE("the caller's own threads may each train a network", T, float
   for (const std::vector<T>& result : results) {
     if (!result.empty()) CHECK(same_bits(result, alone));
   }
+}
+
+// Every layer, around two dense ones that are large enough for several threads.
+Plan plan_of_every_layer() {
+  Plan plan;
+  plan.widths = {kIn};
+  const auto slot = [&](Size rows, Size columns) {
+    const Slot taken{plan.parameter_count, rows, columns};
+    plan.parameter_count += taken.size();
+    return taken;
+  };
+  const auto append = [&](const std::string& primitive, Size width, std::vector<Slot> slots, Attributes attributes = {},
+                          std::vector<Size> inputs = {}) {
+    if (inputs.empty()) inputs = {static_cast<Size>(plan.widths.size()) - 1};
+    plan.nodes.push_back({primitive, inputs, static_cast<Size>(plan.widths.size()), slots, attributes});
+    plan.widths.push_back(width);
+    return static_cast<Size>(plan.widths.size()) - 1;
+  };
+  append("standardize", kIn, {slot(1, kIn), slot(1, kIn)});
+  const Size block = append("dense", kHidden, {slot(kIn, kHidden), slot(1, kHidden)});
+  append("batch_norm", kHidden, {slot(1, kHidden), slot(1, kHidden), slot(1, kHidden), slot(1, kHidden)});
+  append("dropout", kHidden, {}, {{"rate", 0.25}, {"seed", 5}});
+  append("layer_norm", kHidden, {slot(1, kHidden), slot(1, kHidden)});
+  append("prelu", kHidden, {slot(1, 1)});
+  const Size end = append("dense", kHidden, {slot(kHidden, kHidden), slot(1, kHidden)});
+  append("add", kHidden, {}, {}, {block, end});
+  append("learned_swish", kHidden, {slot(1, kHidden)});
+  plan.output = plan.prediction = append("dense", kOut, {slot(kHidden, kOut)});
+  for (Slot& fixed : plan.nodes[0].slots) fixed.trainable = false;
+  for (std::size_t i : {2, 3}) plan.nodes[2].slots[i].trainable = false;
+  plan.nodes[1].slots[0].l2 = 0.01;
+  plan.loss.primitive = "cross_entropy";
+  plan.optimizer.primitive = "adam";
+  plan.clip_norm = 1;
+  plan.average = 0.9;
+  return plan;
+}
+
+TEST_CASE_TEMPLATE("no number of threads changes a bit of any layer, of clipping or of an average", T, float, double) {
+  const Plan plan = plan_of_every_layer();
+  const auto trained_on = [&](int count) {
+    const Threads some(count);
+    Random random(4);
+    std::vector<T> parameters(static_cast<std::size_t>(plan.parameter_count)), state(3 * parameters.size());
+    for (T& one : parameters) one = static_cast<T>(random.uniform(0.01, 0.2));
+    std::vector<T> x(static_cast<std::size_t>(kBatch * kIn)), out(static_cast<std::size_t>(kBatch * kOut));
+    for (T& one : x) one = static_cast<T>(random.uniform(-1, 1));
+    std::vector<Index> labels;
+    for (Size i = 0; i < kBatch; ++i) labels.push_back(random.whole(0, kOut - 1));
+    Network<T> network(plan, parameters.data(), state.data());
+    for (Index i = 0; i < 3; ++i) network.step({kBatch, x.data(), {nullptr, labels.data()}}, 0.01, i);
+    network.predict(kBatch, x.data(), out.data());
+    for (const std::vector<T>& more : {state, out}) parameters.insert(parameters.end(), more.begin(), more.end());
+    CHECK(std::all_of(parameters.begin(), parameters.end(), [](T one) { return std::isfinite(one); }));
+    return parameters;
+  };
+  const std::vector<T> alone = trained_on(1);
+  for (const int count : {2, 3, 5, 8}) CHECK(same_bits(trained_on(count), alone));
 }
 
 TEST_CASE_TEMPLATE("threads may predict with one network at once, for any number of rows", T, float, double) {

@@ -22,7 +22,7 @@ def clip(parts: list[FloatArray], clip_value: float, clip_norm: float) -> None:
     if clip_norm > 0:
         norm = float(np.sqrt(sum((g.astype(np.float64) ** 2).sum() for g in parts)))
         for g in parts:
-            g *= g.dtype.type(min(1.0, clip_norm / (norm + 1e-6)))
+            np.multiply(g, g.dtype.type(min(1.0, clip_norm / (norm + 1e-6))), out=g)
 
 
 def approach(average: FloatArray, w: FloatArray, share: float) -> None:

@@ -8,6 +8,7 @@ from densegrad.layers.dense import Dense
 from densegrad.layers.dropout import Dropout
 from densegrad.layers.normalization import BatchNorm, LayerNorm, Standardize
 from densegrad.layers.parametric import LearnedSwish, PReLU
+from densegrad.layers.python import Function, PythonActivation, is_function
 from densegrad.layers.residual import Residual
 
 CLASSES: tuple[type[Layer], ...] = (
@@ -25,6 +26,8 @@ LAYERS = {cls.__name__: cls for cls in CLASSES}  # those a file may name
 
 def describe(layer: Layer) -> dict[str, Any]:
     """Class and arguments of a layer and those within it, as a file keeps them."""
+    if isinstance(layer, PythonActivation):
+        raise ValueError(f"save: expected layers that a file can hold, got the Python activation {layer.function!r}")
     config = layer.config()
     if layer.layers:
         config["layers"] = [describe(inner) for inner in layer.layers]
@@ -44,13 +47,16 @@ __all__ = [
     "BatchNorm",
     "Dense",
     "Dropout",
+    "Function",
     "Layer",
     "LayerNorm",
     "LearnedSwish",
     "PReLU",
+    "PythonActivation",
     "Residual",
     "Standardize",
     "describe",
     "flattened",
     "from_description",
+    "is_function",
 ]

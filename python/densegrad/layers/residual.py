@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from densegrad.layers.base import Layer
+from densegrad.layers.python import PythonActivation, is_function
 
 if TYPE_CHECKING:
     from densegrad.model import BaseModel
@@ -34,7 +35,7 @@ class Residual(Layer):
         super().__init__()
         if not isinstance(layers, Iterable):
             raise TypeError(f"Residual: expected layers as a list such as [dg.Dense(10)], got {layers!r}")
-        self._layers = tuple(layers)
+        self._layers = tuple(PythonActivation(layer) if is_function(layer) else layer for layer in layers)
         if not self._layers:
             raise ValueError("Residual: expected at least 1 layer, got 0")
         for layer in self._layers:
