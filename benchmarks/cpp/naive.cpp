@@ -42,6 +42,17 @@ double mean(const Row& p, const Row& t, Function f) {
 
 double squared(double p, double t) { return (p - t) * (p - t); }
 
+double absolute(double p, double t) { return std::abs(p - t); }
+
+// delta = 1 and q = 1/2, their defaults
+double huber(double p, double t) { return absolute(p, t) <= 1 ? squared(p, t) / 2 : absolute(p, t) - 0.5; }
+
+double quantile(double p, double t) { return absolute(p, t) / 2; }
+
+double log_cosh(double p, double t) { return std::log(std::cosh(p - t)); }
+
+double poisson(double p, double t) { return std::exp(p) - t * p; }
+
 double binary_cross_entropy(double p, double t) { return -t * std::log(p) - (1 - t) * std::log1p(-p); }
 
 double binary_cross_entropy_with_logits(double p, double t) { return binary_cross_entropy(1 / (1 + std::exp(-p)), t); }
@@ -53,14 +64,26 @@ double cross_entropy(const Row& p, const Row& t) {
   return sum;
 }
 
+double nll(const Row& p, const Row& t) {
+  double sum = 0;
+  for (std::size_t j = 0; j < p.size(); ++j) sum -= t[j] * p[j];
+  return sum;
+}
+
 const std::map<std::string, double (*)(const Row& p, const Row& t)> kLosses = {
     {"mse", [](const Row& p, const Row& t) { return mean(p, t, squared); }},
     {"half_squared_error",
      [](const Row& p, const Row& t) { return mean(p, t, squared) * static_cast<double>(p.size()) / 2; }},
+    {"mae", [](const Row& p, const Row& t) { return mean(p, t, absolute); }},
+    {"huber", [](const Row& p, const Row& t) { return mean(p, t, huber); }},
+    {"log_cosh", [](const Row& p, const Row& t) { return mean(p, t, log_cosh); }},
+    {"quantile", [](const Row& p, const Row& t) { return mean(p, t, quantile); }},
+    {"poisson", [](const Row& p, const Row& t) { return mean(p, t, poisson); }},
     {"binary_cross_entropy", [](const Row& p, const Row& t) { return mean(p, t, binary_cross_entropy); }},
     {"binary_cross_entropy_with_logits",
      [](const Row& p, const Row& t) { return mean(p, t, binary_cross_entropy_with_logits); }},
     {"cross_entropy", cross_entropy},
+    {"nll", nll},
 };
 
 const Kernels<double>& scalar_kernels() { return instruction_set_named("scalar").f64; }

@@ -83,7 +83,8 @@ py::tuple loss_of(const std::string& name, py::handle prediction, py::handle y, 
   const Array<T> p = array_of<T>(prediction, "prediction", {-1, -1});
   const Size rows = p.shape(0), columns = p.shape(1);
   const Target<T> target = target_of<T>(y, rows, columns);
-  if (target.labels != nullptr && (name != "cross_entropy" || !labels_in_range(rows, target.labels, columns))) {
+  if (target.labels != nullptr &&
+      (target_kind(name) != TargetKind::classes || !labels_in_range(rows, target.labels, columns))) {
     throw py::value_error("_core: a label is out of range");
   }
   const T* weights = weights_of<T>(weights_, rows);

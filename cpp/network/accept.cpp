@@ -11,6 +11,13 @@ namespace {
 constexpr double kSumTolerance = 1e-4;
 
 template <class T>
+bool none_negative(Size size, const T* y) {
+  bool good = true;
+  for (Size i = 0; i < size; ++i) good &= y[i] >= 0;
+  return good;
+}
+
+template <class T>
 bool probabilities(Size rows, Size columns, const T* y, bool sum_to_one) {
   for (Size i = 0; i < rows; ++i) {
     double sum = 0;
@@ -29,7 +36,8 @@ bool probabilities(Size rows, Size columns, const T* y, bool sum_to_one) {
 TargetKind target_kind(const std::string& loss) {
   const std::string target = find_primitive("loss", loss).target;
   if (target == "classes") return TargetKind::classes;
-  return target == "probabilities" ? TargetKind::probabilities : TargetKind::values;
+  if (target == "probabilities") return TargetKind::probabilities;
+  return target == "counts" ? TargetKind::counts : TargetKind::values;
 }
 
 bool labels_in_range(Size rows, const Index* labels, Size classes) {
@@ -44,11 +52,11 @@ bool accept_batch(const Kernels<T>& kernels, TargetKind kind, Size in, Size out,
   if (batch.y.labels != nullptr) {
     if (kind != TargetKind::classes || out < 2 || !labels_in_range(batch.rows, batch.y.labels, out)) return false;
   } else {
-    if (kind == TargetKind::values && !kernels.all_finite(batch.rows * out, batch.y.values)) return false;
+    const bool numbers = kind == TargetKind::values || kind == TargetKind::counts;
+    if (numbers && !kernels.all_finite(batch.rows * out, batch.y.values)) return false;
+    if (kind == TargetKind::counts && !none_negative(batch.rows * out, batch.y.values)) return false;
     if (kind == TargetKind::classes && out < 2) return false;
-    if (kind != TargetKind::values && !probabilities(batch.rows, out, batch.y.values, kind == TargetKind::classes)) {
-      return false;
-    }
+    if (!numbers && !probabilities(batch.rows, out, batch.y.values, kind == TargetKind::classes)) return false;
   }
   if (batch.weights == nullptr) return true;
   bool negative = false, positive = false;

@@ -8,7 +8,7 @@
 namespace densegrad {
 
 /// What a loss asks of its targets.
-enum class TargetKind { values, probabilities, classes };
+enum class TargetKind { values, counts, probabilities, classes };
 
 TargetKind target_kind(const std::string& loss);
 

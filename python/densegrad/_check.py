@@ -57,9 +57,16 @@ def count(who: str, what: str, value: Any, low: int = 1) -> int:
 
 
 def real(
-    who: str, what: str, value: Any, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False
+    who: str,
+    what: str,
+    value: Any,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    open_low: bool = False,
+    open_high: bool = False,
 ) -> float:
-    """A finite number in ``[low, high]``, or in ``(low, high]``."""
+    """A finite number in ``[low, high]``, without the ends that are open."""
     if isinstance(value, bool | np.bool_ | str | np.complexfloating) or not hasattr(value, "__float__"):
         raise TypeError(f"{who}: expected {what} as a number, got {_describe(value)}")
     try:
@@ -68,10 +75,10 @@ def real(
         number = math.inf
     except TypeError:
         raise TypeError(f"{who}: expected {what} as a number, got {_describe(value)}") from None
-    inside = low < number <= high if open_low else low <= number <= high
-    if not (math.isfinite(number) and inside):
+    outside = number < low or number > high or (open_low and number == low) or (open_high and number == high)
+    if outside or not math.isfinite(number):
         parts = [f"{'>' if open_low else '>='} {low:.10g}"] if low > -math.inf else []
-        parts += [f"<= {high:.10g}"] if high < math.inf else []
+        parts += [f"{'<' if open_high else '<='} {high:.10g}"] if high < math.inf else []
         raise ValueError(f"{who}: expected a finite {what} {' and '.join(parts)}".rstrip() + f", got {number:g}")
     return number
 
@@ -82,7 +89,10 @@ def attributes(who: str, row: Primitive, given: Mapping[str, Any]) -> dict[str, 
     for name in given:
         if name not in known:
             raise TypeError(f"{who}: {row.name} has no attribute {name!r}; it takes {', '.join(known) or 'none'}")
-    return {name: real(who, name, given.get(name, a.default), a.low, a.high) for name, a in known.items()}
+    return {
+        name: real(who, name, given.get(name, a.default), a.low, a.high, open_low=a.open, open_high=a.open)
+        for name, a in known.items()
+    }
 
 
 def flag(who: str, what: str, value: Any) -> bool:
@@ -196,7 +206,7 @@ def some_rows(who: str, what: str, values: np.ndarray[Any, Any]) -> None:
 
 
 def targets(who: str, loss: Primitive, y: Any, rows: int, width: int, dtype: str) -> FloatArray | IndexArray:
-    """y as the loss wants it: (rows, width) numbers, or (rows,) integer labels for ``cross_entropy``."""
+    """y as the loss wants it: (rows, width) numbers, or (rows,) integer labels for a loss on classes."""
     raw = numeric(who, "y", y)
     if loss.target == "classes":
         if width == 1:
@@ -212,7 +222,9 @@ def targets(who: str, loss: Primitive, y: Any, rows: int, width: int, dtype: str
         also = f" or ({rows},)" if width == 1 or loss.target == "classes" else ""
         raise ValueError(f"{who}: expected y of shape ({rows}, {width}){also}, got {raw.shape}")
     values = array(who, "y", raw, dtype)
-    if loss.target != "values":
+    if loss.target == "counts":
+        nonnegative(who, "y", values)
+    elif loss.target != "values":
         probabilities(who, "y", values, sums=loss.target == "classes")
     return values
 
@@ -244,6 +256,14 @@ def labels(who: str, raw: np.ndarray[Any, Any], rows: int, classes: int) -> Inde
         row = int(np.argmax(wrong))
         raise ValueError(f"{who}: expected labels 0 to {classes - 1}, got {flat[row]} at row {row}")
     return np.ascontiguousarray(flat, dtype=np.int64)
+
+
+def nonnegative(who: str, what: str, y: FloatArray) -> None:
+    """Refuse numbers below 0, naming the first."""
+    negative = (y < 0).any(axis=1)
+    if negative.any():
+        row = int(np.argmax(negative))
+        raise ValueError(f"{who}: expected {what} >= 0, got {y[row][y[row] < 0][0]:g} at row {row}")
 
 
 def probabilities(who: str, what: str, y: FloatArray, *, sums: bool = False) -> None:

@@ -19,12 +19,13 @@ Kind = Literal["layer", "activation", "loss", "optimizer"]
 
 @dataclass(frozen=True)
 class Attribute:
-    """A number that shapes a primitive, with its default and the closed range it must lie in."""
+    """A number that shapes a primitive, with its default and the range it must lie in."""
 
     name: str
     default: float
     low: float = -inf
     high: float = inf
+    open: bool = False  # the ends do not belong to the range
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Primitive:
     by_row: bool = False  # couples the elements of a row, as softmax does
     init: str = "glorot_uniform"  # what Dense(init="auto") starts a layer with this activation from
     # Losses: what a target is, and how predictions become probabilities.
-    target: Literal["values", "probabilities", "classes"] = "values"
+    target: Literal["values", "counts", "probabilities", "classes"] = "values"
     link: str | None = None  # the activation that turns predictions into probabilities
     fuses: tuple[str, str] | None = None  # (last activation, the loss on its z that equals the pair)
     # Optimisers: how many numbers of state each parameter has.
@@ -107,6 +108,21 @@ _ROWS = (
     ),
     Primitive("mse", "loss", "mean over all elements of (p - t)^2"),
     Primitive("half_squared_error", "loss", "mean over the batch of 1/2 sum_j (p_j - t_j)^2"),
+    Primitive("mae", "loss", "mean over all elements of |p - t|"),
+    Primitive(
+        "huber",
+        "loss",
+        "mean over all elements of 1/2 (p - t)^2 where |p - t| <= delta, else delta (|p - t| - 1/2 delta)",
+        attributes=(Attribute("delta", 1, 0, open=True),),
+    ),
+    Primitive("log_cosh", "loss", "mean over all elements of log(cosh(p - t))"),
+    Primitive(
+        "quantile",
+        "loss",
+        "mean over all elements of max(q (t - p), (q - 1) (t - p))",
+        attributes=(Attribute("q", 0.5, 0, 1, open=True),),
+    ),
+    Primitive("poisson", "loss", "mean over all elements of exp(p) - t p", target="counts"),
     Primitive(
         "binary_cross_entropy",
         "loss",
@@ -125,11 +141,13 @@ _ROWS = (
     Primitive(
         "cross_entropy",
         "loss",
-        "mean over the batch of -sum_j t_j log(softmax(p)_j)",
+        "mean over the batch of -sum_j u_j log(softmax(p)_j), u = (1 - label_smoothing) t + label_smoothing / classes",
+        attributes=(Attribute("label_smoothing", 0, 0, 1),),
         target="classes",
         link="softmax",
         fuses=("softmax", "cross_entropy"),
     ),
+    Primitive("nll", "loss", "mean over the batch of -sum_j t_j p_j", target="classes", link="softmax"),
     Primitive("sgd", "optimizer", "w <- w - lr dw"),
     Primitive(
         "adam",

@@ -17,4 +17,5 @@ def available() -> dict[str, str]:
 
 def resolve(who: str, loss: Any) -> plan.Loss:
     """The loss a user named; ``prediction`` is filled in when a model is lowered."""
-    return plan.Loss(_check.primitive(who, "loss", loss).name, -1)
+    row = _check.primitive(who, "loss", loss)
+    return plan.Loss(row.name, -1, _check.attributes(who, row, {}))

@@ -140,7 +140,7 @@ def loss(
     Args:
         name: Name of the loss, such as ``"cross_entropy"``.
         prediction: (batch, outputs).
-        target: Of the prediction's shape, or (batch,) integer labels for ``cross_entropy``.
+        target: Of the prediction's shape, or (batch,) integer labels for a loss on classes.
         sample_weight: (batch,) weights s; the mean is sum(s l) / sum(s).
         out: Where the gradient is written.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from densegrad import _backend
+from densegrad import _backend, plan
 from densegrad._numpy.types import FloatArray, IndexArray
 from densegrad._primitives import names
 from densegrad.evaluation import checked_rows
@@ -82,7 +82,7 @@ def trace(model: BaseModel, x: Any, y: Any, loss: str) -> Trace:
     value, gradient = ops.loss(lowered.loss.primitive, values[lowered.loss.prediction], y, **lowered.loss.attributes)
     d = {lowered.loss.prediction: gradient}
     if lowered.loss.prediction != lowered.output:  # fused: the gradient of the output is only shown
-        d[lowered.output] = _output_gradient(values[lowered.output], y, named.primitive)
+        d[lowered.output] = _output_gradient(values[lowered.output], y, named)
 
     layers: list[LayerTrace] = []
     activation, output = "identity", lowered.output
@@ -115,12 +115,14 @@ def trace(model: BaseModel, x: Any, y: Any, loss: str) -> Trace:
     return Trace(value, layers[::-1])
 
 
-def _output_gradient(y: FloatArray, target: FloatArray | IndexArray, loss: str) -> FloatArray:
+def _output_gradient(y: FloatArray, target: FloatArray | IndexArray, loss: plan.Loss) -> FloatArray:
     """dLoss/dy of a loss on probabilities y, the mean over the batch."""
-    if loss == "binary_cross_entropy":
-        gradient: FloatArray = _backend.active().loss(loss, y, target)[1]
+    if loss.primitive == "binary_cross_entropy":
+        gradient: FloatArray = _backend.active().loss(loss.primitive, y, target)[1]
         return gradient
     t = np.eye(y.shape[1], dtype=y.dtype)[target] if target.ndim == 1 else target
+    smoothing = loss.attributes["label_smoothing"]
+    t = (1 - smoothing) * t + smoothing / y.shape[1]
     with np.errstate(divide="ignore", over="ignore"):  # infinite where y = 0 for a class that is true
         dy: FloatArray = np.where(t == 0, y.dtype.type(0), -t / np.where(t == 0, 1, y)) / y.dtype.type(len(y))
     return dy

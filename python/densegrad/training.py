@@ -63,7 +63,7 @@ class Trainer:
 
         Args:
             x: (batch, input_size).
-            y: (batch, outputs), or (batch,) integer labels for ``cross_entropy``.
+            y: (batch, outputs), or (batch,) integer labels for a loss on classes.
             sample_weight: (batch,) weights; the loss is sum(weight loss) / sum(weight).
 
         Returns:
@@ -121,7 +121,7 @@ class Trainer:
 
         Args:
             x: (rows, input_size); what is not of the model's dtype is converted once.
-            y: (rows, outputs), or (rows,) integer labels for ``cross_entropy``.
+            y: (rows, outputs), or (rows,) integer labels for a loss on classes.
             epochs: Passes over all rows.
             batch_size: Rows a step; the last batch of an epoch may be smaller, and its loss is its own mean.
             shuffle: Draw a new order each epoch from the model's generator.

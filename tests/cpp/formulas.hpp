@@ -21,15 +21,18 @@ struct ActivationFormula {
   Real lowest, highest;  // of y
 };
 
+/// Attributes by name.
+using Values = std::map<std::string, double>;
+
 struct LossFormula {
-  std::function<Real(const Row& p, const Row& t)> value;
-  std::function<Row(const Row& p, const Row& t)> gradient;
+  std::function<Real(const Row& p, const Row& t, const Values&)> value;
+  std::function<Row(const Row& p, const Row& t, const Values&)> gradient;
 };
 
 /// One update of one parameter; `updates` were made before.
 struct OptimizerFormula {
   std::size_t state;  // how many numbers it keeps for each parameter
-  std::function<void(Real& w, Real dw, Row& state, Real updates, Real lr, const std::map<std::string, double>&)> update;
+  std::function<void(Real& w, Real dw, Row& state, Real updates, Real lr, const Values&)> update;
 };
 
 namespace formula {
@@ -40,6 +43,8 @@ inline Real sigmoid(Real z) { return z >= 0 ? 1 / (1 + std::exp(-z)) : std::exp(
 inline Real softplus(Real z) { return std::max(z, 0.0L) + std::log1p(std::exp(-std::fabs(z))); }
 inline Real normal_cdf(Real z) { return std::erfc(-z * std::sqrt(0.5L)) / 2; }
 inline Real times(Real factor, Real value) { return factor == 0 ? 0 : factor * value; }  // 0 log 0 = 0
+
+inline Real sign(Real d) { return d < 0 ? -1 : d > 0 ? 1 : d; }
 
 inline Row map(const Row& z, Real (*f)(Real)) {
   Row y(z.size());
@@ -77,13 +82,22 @@ inline Row softmax(const Row& z) {
   return y;
 }
 
-inline Real mean(const Row& p, const Row& t, Real (*f)(Real p, Real t)) {
+// each class's share of the smoothing added to what is kept of t
+inline Row smoothed(const Row& t, Real smoothing) {
+  Row smooth;
+  for (const Real value : t) smooth.push_back((1 - smoothing) * value + smoothing / static_cast<Real>(t.size()));
+  return smooth;
+}
+
+template <class Function>
+Real mean(const Row& p, const Row& t, Function f) {
   Real sum = 0;
   for (std::size_t j = 0; j < p.size(); ++j) sum += f(p[j], t[j]);
   return sum / static_cast<Real>(p.size());
 }
 
-inline Row each(const Row& p, const Row& t, Real divisor, Real (*f)(Real p, Real t)) {
+template <class Function>
+Row each(const Row& p, const Row& t, Real divisor, Function f) {
   Row d(p.size());
   for (std::size_t j = 0; j < p.size(); ++j) d[j] = f(p[j], t[j]) / divisor;
   return d;
@@ -144,43 +158,100 @@ inline const std::map<std::string, LossFormula>& loss_formulas() {
   using namespace formula;
   static const std::map<std::string, LossFormula> formulas = {
       {"mse",
-       {[](const Row& p, const Row& t) { return mean(p, t, [](Real a, Real b) { return (a - b) * (a - b); }); },
-        [](const Row& p, const Row& t) { return each(p, t, size_of(p), [](Real a, Real b) { return 2 * (a - b); }); }}},
+       {[](const Row& p, const Row& t, const Values&) {
+          return mean(p, t, [](Real a, Real b) { return (a - b) * (a - b); });
+        },
+        [](const Row& p, const Row& t, const Values&) {
+          return each(p, t, size_of(p), [](Real a, Real b) { return 2 * (a - b); });
+        }}},
       {"half_squared_error",
-       {[](const Row& p, const Row& t) {
+       {[](const Row& p, const Row& t, const Values&) {
           return size_of(p) * mean(p, t, [](Real a, Real b) { return (a - b) * (a - b) / 2; });
         },
-        [](const Row& p, const Row& t) { return each(p, t, 1, [](Real a, Real b) { return a - b; }); }}},
+        [](const Row& p, const Row& t, const Values&) { return each(p, t, 1, [](Real a, Real b) { return a - b; }); }}},
+      {"mae",
+       {[](const Row& p, const Row& t, const Values&) {
+          return mean(p, t, [](Real a, Real b) { return std::fabs(a - b); });
+        },
+        [](const Row& p, const Row& t, const Values&) {
+          return each(p, t, size_of(p), [](Real a, Real b) { return sign(a - b); });
+        }}},
+      {"huber",
+       {[](const Row& p, const Row& t, const Values& attributes) {
+          return mean(p, t, [delta = Real(attributes.at("delta"))](Real a, Real b) {
+            const Real d = std::fabs(a - b);
+            return d <= delta ? d * d / 2 : delta * (d - delta / 2);
+          });
+        },
+        [](const Row& p, const Row& t, const Values& attributes) {
+          return each(p, t, size_of(p), [delta = Real(attributes.at("delta"))](Real a, Real b) {
+            return std::fabs(a - b) > delta ? delta * sign(a - b) : a - b;
+          });
+        }}},
+      {"log_cosh",
+       {[](const Row& p, const Row& t, const Values&) {
+          return mean(p, t, [](Real a, Real b) {
+            const Real d = std::fabs(a - b), half = std::sinh(d / 2);
+            return d < 20 ? std::log1p(2 * half * half) : d + std::log1p(std::exp(-2 * d)) - std::log(2.0L);
+          });
+        },
+        [](const Row& p, const Row& t, const Values&) {
+          return each(p, t, size_of(p), [](Real a, Real b) { return std::tanh(a - b); });
+        }}},
+      {"quantile",
+       {[](const Row& p, const Row& t, const Values& attributes) {
+          return mean(
+              p, t, [q = Real(attributes.at("q"))](Real a, Real b) { return a < b ? q * (b - a) : (1 - q) * (a - b); });
+        },
+        [](const Row& p, const Row& t, const Values& attributes) {
+          return each(p, t, size_of(p),
+                      [q = Real(attributes.at("q"))](Real a, Real b) { return sign(a - b) * (a < b ? q : 1 - q); });
+        }}},
+      {"poisson",
+       {[](const Row& p, const Row& t, const Values&) {
+          return mean(p, t, [](Real a, Real b) { return a < kInfinity ? std::exp(a) - times(b, a) : a; });
+        },
+        [](const Row& p, const Row& t, const Values&) {
+          return each(p, t, size_of(p), [](Real a, Real b) { return std::exp(a) - b; });
+        }}},
       {"binary_cross_entropy",
-       {[](const Row& p, const Row& t) {
+       {[](const Row& p, const Row& t, const Values&) {
           return mean(p, t, [](Real a, Real b) {
             return -b * std::max(std::log(a), -100.0L) - (1 - b) * std::max(std::log1p(-a), -100.0L);
           });
         },
-        [](const Row& p, const Row& t) {
+        [](const Row& p, const Row& t, const Values&) {
           return each(p, t, size_of(p), [](Real a, Real b) { return (a - b) / std::max(a * (1 - a), 1e-12L); });
         }}},
       {"binary_cross_entropy_with_logits",
-       {[](const Row& p, const Row& t) {
+       {[](const Row& p, const Row& t, const Values&) {
           return mean(p, t, [](Real a, Real b) { return times(b, softplus(-a)) + times(1 - b, softplus(a)); });
         },
-        [](const Row& p, const Row& t) {
+        [](const Row& p, const Row& t, const Values&) {
           return each(p, t, size_of(p), [](Real a, Real b) { return sigmoid(a) - b; });
         }}},
       {"cross_entropy",
-       {[](const Row& p, const Row& t) {
-          const Row difference = shifted(p);
+       {[](const Row& p, const Row& t, const Values& attributes) {
+          const Row difference = shifted(p), smooth = smoothed(t, attributes.at("label_smoothing"));
           const Real log_sum = log_sum_of_shifted(p);
           Real sum = 0;
-          for (std::size_t j = 0; j < p.size(); ++j) sum += times(t[j], log_sum - difference[j]);
+          for (std::size_t j = 0; j < p.size(); ++j) sum += times(smooth[j], log_sum - difference[j]);
           return sum;
         },
-        [](const Row& p, const Row& t) {
+        [](const Row& p, const Row& t, const Values& attributes) {
+          const Row smooth = smoothed(t, attributes.at("label_smoothing"));
           Real mass = 0;
-          for (const Real value : t) mass += value;
+          for (const Real value : smooth) mass += value;
           Row d = softmax(p);
-          for (std::size_t j = 0; j < p.size(); ++j) d[j] = mass * d[j] - t[j];
+          for (std::size_t j = 0; j < p.size(); ++j) d[j] = mass * d[j] - smooth[j];
           return d;
+        }}},
+      {"nll",
+       {[](const Row& p, const Row& t, const Values&) {
+          return -size_of(p) * mean(p, t, [](Real a, Real b) { return std::isnan(a) ? a : times(b, a); });
+        },
+        [](const Row& p, const Row& t, const Values&) {
+          return each(p, t, 1, [](Real a, Real b) { return std::isnan(a) ? a : -b; });
         }}},
   };
   return formulas;
@@ -198,8 +269,15 @@ inline const ActivationFormula& activation_formula(const std::string& name) {
 }
 inline const LossFormula& loss_formula(const std::string& name) { return find_formula(loss_formulas(), name); }
 
+/// Attributes of a loss to try: the defaults, and others where it has any.
+inline std::vector<Values> loss_attributes(const std::string& name) {
+  if (name == "huber") return {{{"delta", 1}}, {{"delta", 0.3}}};
+  if (name == "quantile") return {{{"q", 0.5}}, {{"q", 0.9}}};
+  if (name == "cross_entropy") return {{{"label_smoothing", 0}}, {{"label_smoothing", 1}}, {{"label_smoothing", 0.1}}};
+  return {{}};
+}
+
 inline const std::map<std::string, OptimizerFormula>& optimizer_formulas() {
-  using Values = std::map<std::string, double>;
   static const std::map<std::string, OptimizerFormula> formulas = {
       {"sgd", {0, [](Real& w, Real dw, Row&, Real, Real lr, const Values&) { w -= lr * dw; }}},
       {"adam",

@@ -52,6 +52,7 @@ inline Plan plan_of(Size in, const std::vector<TestLayer>& layers, const std::st
   plan.output = static_cast<Size>(plan.widths.size()) - 1;
   plan.prediction = plan.output - (hidden ? 1 : 0);
   plan.loss.primitive = loss;
+  plan.loss.attributes = loss_attributes(loss).back();
   plan.optimizer.primitive = "sgd";
   return plan;
 }
@@ -122,8 +123,8 @@ class Reference {
     for (std::size_t i = 0; i < targets.size(); ++i) {
       const Row& p = at(plan_.prediction)[i];
       const LossFormula& formula = loss_formula(plan_.loss.primitive);
-      total += weights[i] / weight * formula.value(p, targets[i]);
-      d.push_back(formula.gradient(p, targets[i]));
+      total += weights[i] / weight * formula.value(p, targets[i], plan_.loss.attributes);
+      d.push_back(formula.gradient(p, targets[i], plan_.loss.attributes));
       for (Real& element : d.back()) element *= weights[i] / weight;
     }
     backward(plan_.prediction, d);
@@ -199,8 +200,9 @@ struct Problem {
     }
     state.fill([&] { return random.uniform(0, 0.5); });
     x.fill([&] { return random.uniform(-1, 1); });
-    const bool values = plan.loss.primitive == "mse" || plan.loss.primitive == "half_squared_error";
-    y.fill([&] { return values ? random.uniform(-1, 1) : random.uniform(0, 1); });
+    const bool odds = plan.loss.primitive.find("cross_entropy") != std::string::npos || plan.loss.primitive == "nll";
+    const bool counts = plan.loss.primitive == "poisson";
+    y.fill([&] { return counts ? random.whole(0, 4) : random.uniform(odds ? 0 : -1, 1); });
     weights.fill([&] { return random.uniform(0.1, 2); });
     for (Size i = 0; i < rows; ++i) labels.push_back(random.whole(0, y.columns() - 1));
   }

@@ -116,9 +116,9 @@ TEST_CASE("primitives() lists the rows of primitives.def in their order") {
     CHECK(row.state >= 0);
     CHECK(contains({"", "z", "y", "zy"}, row.reads));
     const bool is_loss = row.kind == std::string("loss");
-    CHECK(contains(
-        is_loss ? std::vector<std::string>{"values", "probabilities", "classes"} : std::vector<std::string>{""},
-        row.target));
+    CHECK(contains(is_loss ? std::vector<std::string>{"values", "counts", "probabilities", "classes"}
+                           : std::vector<std::string>{""},
+                   row.target));
     for (const Attribute& attribute : row.attributes) {
       CHECK(attribute.low <= attribute.fallback);
       CHECK(attribute.fallback <= attribute.high);

@@ -108,20 +108,21 @@ TEST_CASE_TEMPLATE("a loss is the mean over its rows, weighted where weights are
   Random random(4);
   for (const auto& [name, formula] : loss_formulas()) {
     CAPTURE(name);
+    const Values attributes = loss_attributes(name).back();
     for (const bool weighted : {false, true}) {
       Matrix<T> p(5, 9), t(5, 9), weights(1, 5), dp(5, 9);
       p.fill([&] { return random.uniform(0.1, 0.9); });
       t.fill([&] { return random.uniform(0, 1); });
       weights.fill([&] { return random.uniform(0, 2); });
-      const double value =
-          loss<T>(name, 5, 9, p.data(), {t.data(), nullptr}, weighted ? weights.data() : nullptr, dp.data());
+      const double value = loss<T>(name, 5, 9, p.data(), {t.data(), nullptr}, weighted ? weights.data() : nullptr,
+                                   dp.data(), attributes);
       Real sum = 0, total = 0;
       for (Size i = 0; i < 5; ++i) sum += weighted ? Real(weights[i]) : 1;
       Worst worst;
       for (Size i = 0; i < 5; ++i) {
         const Real share = (weighted ? Real(weights[i]) : 1) / sum;
-        total += share * formula.value(row_of(p, i), row_of(t, i));
-        const Row gradient = formula.gradient(row_of(p, i), row_of(t, i));
+        total += share * formula.value(row_of(p, i), row_of(t, i), attributes);
+        const Row gradient = formula.gradient(row_of(p, i), row_of(t, i), attributes);
         for (std::size_t j = 0; j < gradient.size(); ++j) {
           worst.see(dp(i, static_cast<Size>(j)), share * gradient[j], 50 * kEpsilon<T>);
         }

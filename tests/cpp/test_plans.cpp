@@ -108,6 +108,13 @@ TEST_CASE_TEMPLATE("accepts knows what a loss can be asked", T, float, double) {
   for (const T bad : {T(-0.01), T(1.01), nan}) CHECK_FALSE(with(odds.y[1], bad, odds_accepted));
   CHECK_FALSE(of_odds.accepts({5, odds.x.data(), {nullptr, odds.labels.data()}, nullptr}));
 
+  Problem<T> counts(plan_of(3, {{2}}, "poisson"), 5, false, false, 15);
+  const Network<T> of_counts = network_of(counts);
+  const auto counts_accepted = [&] { return of_counts.accepts(counts.batch()); };
+  CHECK(counts_accepted());
+  for (const T good : {T(0), T(2.5)}) CHECK(with(counts.y[1], good, counts_accepted));
+  for (const T bad : {T(-1), nan, infinity}) CHECK_FALSE(with(counts.y[1], bad, counts_accepted));
+
   Problem<T> labels(plan_of(3, {{4}}, "cross_entropy"), 5, true, false, 15);
   const Network<T> of_labels = network_of(labels);
   CHECK(of_labels.accepts(labels.batch()));

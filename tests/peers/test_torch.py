@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 import densegrad as dg
+
+CLASSES = ("cross_entropy", "nll")
 
 TORCH_ACTIVATIONS = {
     "identity": torch.nn.Identity(),
@@ -16,13 +22,23 @@ TORCH_ACTIVATIONS = {
     "gelu": torch.nn.GELU(),
     "softmax": torch.nn.Softmax(dim=-1),
 }
-TORCH_LOSSES = {
-    "mse": torch.nn.MSELoss(),
-    "half_squared_error": lambda p, t: ((p - t) ** 2).sum(dim=1).mean() / 2,
-    "binary_cross_entropy": torch.nn.BCELoss(),
-    "binary_cross_entropy_with_logits": torch.nn.BCEWithLogitsLoss(),
-    "cross_entropy": torch.nn.CrossEntropyLoss(),
-}
+TORCH_LOSSES = [  # ours, and PyTorch's loss of each element, or of each row where it couples them
+    ("mse", {}, functional.mse_loss),
+    ("half_squared_error", {}, lambda p, t, reduction: ((p - t) ** 2).sum(dim=1) / 2),
+    ("mae", {}, functional.l1_loss),
+    ("huber", {}, functional.huber_loss),
+    ("huber", {"delta": 0.3}, partial(functional.huber_loss, delta=0.3)),
+    ("log_cosh", {}, lambda p, t, reduction: p - t + functional.softplus(2 * (t - p)) - math.log(2)),
+    ("quantile", {}, lambda p, t, reduction: torch.maximum(0.5 * (t - p), -0.5 * (t - p))),
+    ("quantile", {"q": 0.9}, lambda p, t, reduction: torch.maximum(0.9 * (t - p), -0.1 * (t - p))),
+    ("poisson", {}, functional.poisson_nll_loss),
+    ("binary_cross_entropy", {}, functional.binary_cross_entropy),
+    ("binary_cross_entropy_with_logits", {}, functional.binary_cross_entropy_with_logits),
+    ("cross_entropy", {}, functional.cross_entropy),
+    ("cross_entropy", {"label_smoothing": 0.1}, partial(functional.cross_entropy, label_smoothing=0.1)),
+    ("cross_entropy", {"label_smoothing": 1.0}, partial(functional.cross_entropy, label_smoothing=1.0)),
+    ("nll", {}, functional.nll_loss),
+]
 OPTIMIZERS = {
     "sgd": (lambda: dg.SGD(0.05), lambda p: torch.optim.SGD(p, lr=0.05)),
     "adam": (lambda: dg.Adam(0.01), lambda p: torch.optim.Adam(p, lr=0.01)),
@@ -35,7 +51,7 @@ OPTIMIZERS = {
 
 def test_every_activation_and_loss_of_the_library_is_compared_here():
     assert set(TORCH_ACTIVATIONS) == set(dg.activations.available())
-    assert set(TORCH_LOSSES) == set(dg.losses.available())
+    assert {name for name, _, _ in TORCH_LOSSES} == set(dg.losses.available())
 
 
 @pytest.mark.parametrize("name", TORCH_ACTIVATIONS)
@@ -54,21 +70,44 @@ def test_an_activation_and_its_vector_jacobian_product_are_those_of_torch(backen
     np.testing.assert_allclose(dz, z_torch.grad.numpy(), rtol=1e-12, atol=1e-15)
 
 
-@pytest.mark.parametrize("name", TORCH_LOSSES)
-def test_a_loss_and_its_gradient_are_those_of_torch(backend, name):
+def loss_data(name, form):
+    """A prediction (40, 7), extreme numbers among it, and a target that suits a loss, in one of its forms."""
     rng = np.random.default_rng(1)
     p, t = rng.normal(0, 4, (40, 7)), rng.normal(size=(40, 7))
+    p[:9, 3] = [0, 1e-8, -1e-8, 20, -20, 100, -100, 500, -500]
+    if name == "poisson":
+        t = rng.poisson(3, t.shape).astype(float)
     if name.startswith("binary"):
         t = (t > 0).astype(float)
     if name == "binary_cross_entropy":
         p = rng.uniform(0.001, 0.999, p.shape)
         p[0, :2] = 0, 1  # saturated: the logarithms are held at -100
-    if name == "cross_entropy":
-        t = rng.integers(0, 7, 40)
-    p_torch = torch.tensor(p, requires_grad=True)
-    expected = TORCH_LOSSES[name](p_torch, torch.tensor(t))
+    if name in CLASSES:
+        labels = rng.integers(0, 7, 40)
+        t = {"labels": labels, "one-hot": np.eye(7)[labels], "soft": rng.dirichlet(np.ones(7), 40)}[form]
+    return p, t
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize(
+    ("case", "form"),
+    [(case, form) for case in TORCH_LOSSES for form in (["labels", "one-hot", "soft"] if case[0] in CLASSES else [""])],
+    ids=lambda part: part if isinstance(part, str) else f"{part[0]}{part[1] or ''}",
+)
+def test_a_loss_and_its_gradient_are_those_of_torch(backend, case, form, weighted):
+    name, attributes, theirs = case
+    p, t = loss_data(name, form)
+    weights = np.random.default_rng(3).uniform(0, 2, 40) if weighted else None
+    p_torch, t_torch = torch.tensor(p, requires_grad=True), torch.tensor(t)
+    if name == "nll" and form != "labels":
+        rows = -(p_torch * t_torch).sum(dim=1)  # PyTorch's takes labels alone
+    else:
+        rows = theirs(p_torch, t_torch, reduction="none")
+    if rows.ndim == 2:
+        rows = rows.mean(dim=1)
+    expected = rows.mean() if weights is None else (rows * torch.tensor(weights)).sum() / weights.sum()
     expected.backward()
-    value, gradient = dg.ops.loss(name, p, t)
+    value, gradient = dg.ops.loss(name, p, t, weights, **attributes)
     assert value == pytest.approx(expected.item(), rel=1e-13)
     # PyTorch keeps the 1e-12 that bounds a saturated p (1 - p) in float32
     rtol = 1e-8 if name == "binary_cross_entropy" else 1e-11

@@ -232,6 +232,12 @@ BAD_Y = [
     (WITH_LOGITS, changed(SOFT, 1.01, 2, 1), ValueError, "expected y between 0 and 1, got 1.01 at row 2"),
     (WITH_LOGITS, changed(SOFT, -1, 3, 0), ValueError, "expected y between 0 and 1, got -1 at row 3"),
     (WITH_LOGITS, LABELS, ValueError, "expected y of shape (5, 3), got (5,)"),
+    ("nll", [0, 1, 2, 3, 0], ValueError, "expected labels 0 to 2, got 3 at row 3"),
+    ("nll", changed(SOFT, 0.75, 2, 1), ValueError, "expected rows of y that sum to 1, got 1.5 at row 2"),
+    # counts
+    ("poisson", changed(SOFT, -2, 3, 0), ValueError, "expected y >= 0, got -2 at row 3"),
+    ("poisson", changed(SOFT, NAN, 3, 0), ValueError, "expected finite y, got nan at row 3, column 0"),
+    ("poisson", LABELS, ValueError, "expected y of shape (5, 3), got (5,)"),
     # values
     ("mse", SOFT[:, :2], ValueError, "expected y of shape (5, 3), got (5, 2)"),
     ("mse", SOFT[:4], ValueError, "expected y of shape (5, 3), got (4, 3)"),
@@ -268,6 +274,10 @@ def test_a_wrong_y_is_refused_at_every_door(backend, door, case):
         (WITH_LOGITS, changed(SOFT, -0.5, 2, 1).astype("float32")),
         (WITH_LOGITS, changed(SOFT, 1.5, 4, 2).astype("float32")),
         (WITH_LOGITS, changed(SOFT, NAN, 4, 2).astype("float32")),
+        ("nll", np.array([0, 1, 2, 3, 0])),
+        ("nll", changed(SOFT, 0.75, 2, 1).astype("float32")),
+        ("poisson", changed(SOFT, -0.5, 2, 1).astype("float32")),
+        ("poisson", changed(SOFT, INF, 2, 1).astype("float32")),
         ("mse", changed(SOFT, INF, 0, 0).astype("float32")),
         ("mse", SOFT[:4].astype("float32")),
         ("mse", SOFT[:, :2].astype("float32")),
@@ -697,6 +707,18 @@ dg.ops.activation_backward("relu", [1.0, 2.0], [1.0], [1.0])
     ValueError: activation_backward: expected dy of shape (1,), got (2,)
 dg.ops.loss("ms", [[1.0]], [[1.0]])
     ValueError: loss: unknown loss 'ms'; did you mean 'mse'?
+dg.ops.loss("mse", [[1.0]], [[1.0]], delta=1)
+    TypeError: loss: mse has no attribute 'delta'; it takes none
+dg.ops.loss("huber", [[1.0]], [[1.0]], delta=0)
+    ValueError: loss: expected a finite delta > 0, got 0
+dg.ops.loss("huber", [[1.0]], [[1.0]], delta=INF)
+    ValueError: loss: expected a finite delta > 0, got inf
+dg.ops.loss("quantile", [[1.0]], [[1.0]], q=1)
+    ValueError: loss: expected a finite q > 0 and < 1, got 1
+dg.ops.loss("quantile", [[1.0]], [[1.0]], q=NAN)
+    ValueError: loss: expected a finite q > 0 and < 1, got nan
+dg.ops.loss("cross_entropy", [[1.0, 2.0]], [0], label_smoothing=-0.1)
+    ValueError: loss: expected a finite label_smoothing >= 0 and <= 1, got -0.1
 dg.ops.loss("mse", [1.0], [1.0])
     ValueError: loss: expected prediction of shape (any, any), got (1,)
 dg.ops.loss("mse", np.ones((0, 2)), np.ones((0, 2)))

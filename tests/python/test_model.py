@@ -18,6 +18,19 @@ ACTIVATIONS = names("activation")
 LOSSES = names("loss")
 
 
+def targets(loss, rng, rows, outputs):
+    """Targets that suit a loss."""
+    match PRIMITIVES[loss].target:
+        case "values":
+            return rng.normal(size=(rows, outputs))
+        case "counts":
+            return rng.poisson(2, (rows, outputs))
+        case "probabilities":
+            return rng.uniform(0, 1, (rows, outputs))
+        case "classes":
+            return rng.dirichlet(np.ones(outputs), rows)
+
+
 def small(dtype="float32", seed=0, **options):
     """Two layers, 2 features, 3 hidden units, 4 outputs: 25 parameters."""
     layers = [dg.Dense(3, activation="tanh", **options), dg.Dense(4)]
@@ -446,12 +459,9 @@ COMBINATIONS = [  # hidden activation, last activation, loss
 def test_gradients_of_every_activation_and_loss_are_right(backend, dtype, rng, case):
     hidden, last, loss = case
     model = dg.Sequential([dg.Dense(4, hidden), dg.Dense(3, last)], input_size=3, dtype=dtype, seed=6)
-    x, y = rng.normal(size=(5, 3)), rng.normal(size=(5, 3))
-    if PRIMITIVES[loss].target == "probabilities":
-        y = rng.uniform(0, 1, (5, 3))
-    targets = [np.arange(5) % 3, rng.dirichlet(np.ones(3), 5)] if loss == "cross_entropy" else [y]
+    x, y = rng.normal(size=(5, 3)), targets(loss, rng, 5, 3)
     before = model.parameters.copy()
-    for target in targets:
+    for target in [y, np.arange(5) % 3] if PRIMITIVES[loss].target == "classes" else [y]:
         report = dg.check_gradients(model, x, target, loss)
         assert list(report) == ["layers.0.w", "layers.0.b", "layers.1.w", "layers.1.b", "x"]
         assert report.largest == max(report.values())
@@ -464,7 +474,7 @@ def test_gradients_are_right_at_widths_and_batches_that_fill_no_vector(backend, 
     last = "sigmoid" if loss == "binary_cross_entropy" else None
     layers = [dg.Dense(17, "tanh"), dg.Dense(9, "sigmoid"), dg.Dense(11, "tanh"), dg.Dense(5, last)]
     model = dg.Sequential(layers, input_size=13, seed=0)
-    x, y = rng.normal(size=(19, 13)), rng.dirichlet(np.ones(5), 19)
+    x, y = rng.normal(size=(19, 13)), targets(loss, rng, 19, 5)
     assert dg.check_gradients(model, x, y, loss).largest < 1e-7
 
 
@@ -573,7 +583,7 @@ def test_trace_agrees_with_forward_backward_and_evaluate(backend, rng, case):
     hidden, last, loss = case
     model = dg.Sequential([dg.Dense(4, hidden), dg.Dense(3, last)], input_size=3, dtype="float64", seed=6)
     x = rng.normal(size=(5, 3))
-    y = rng.dirichlet(np.ones(3), 5)  # suits every loss
+    y = targets(loss, rng, 5, 3)
     trace = model.trace(x, y, loss)
     assert trace.loss == pytest.approx(model.evaluate(x, y, loss=loss)["loss"], rel=1e-13)
     assert_close(model.forward(x), trace.layers[-1].y)

@@ -6,13 +6,19 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from scipy import special
+from scipy import special, stats
 
 import densegrad as dg
 from densegrad._primitives import PRIMITIVES, names
 
 ACTIVATIONS = names("activation")
-LOSSES = names("loss")
+LOSSES = [  # each with its defaults, then with other attributes
+    *((name, {}) for name in names("loss")),
+    ("huber", {"delta": 0.3}),
+    ("quantile", {"q": 0.9}),
+    ("cross_entropy", {"label_smoothing": 0.1}),
+    ("cross_entropy", {"label_smoothing": 1.0}),
+]
 
 SHAPES = [  # batch, in_features, out_features: ones, primes, around vectors and register tiles, one long sum
     (1, 1, 1),
@@ -363,20 +369,33 @@ def test_the_gradient_of_a_saturated_activation_is_zero(backend, dtype, name):
 # ---- losses
 
 
-def row_losses(name, p, t):
-    """The loss of each row, in float64; t has p's shape."""
+def row_losses(name, p, t, delta=1.0, q=0.5, label_smoothing=0.0):
+    """The loss of each row, in float64; t is as wide as a target."""
     p = p.astype("float64")
     match name:
         case "mse":
             return ((p - t) ** 2).mean(axis=1)
         case "half_squared_error":
             return ((p - t) ** 2).sum(axis=1) / 2
+        case "mae":
+            return np.abs(p - t).mean(axis=1)
+        case "huber":
+            return special.huber(delta, p - t).mean(axis=1)
+        case "log_cosh":
+            return (np.logaddexp(p - t, t - p) - np.log(2)).mean(axis=1)
+        case "quantile":
+            return np.maximum(q * (t - p), (q - 1) * (t - p)).mean(axis=1)
+        case "poisson":
+            return -(stats.poisson.logpmf(t, np.exp(p)) + special.gammaln(t + 1)).mean(axis=1)
         case "binary_cross_entropy":
             return -(special.xlogy(t, p) + special.xlog1py(1 - t, -p)).mean(axis=1)
         case "binary_cross_entropy_with_logits":
             return -(t * special.log_expit(p) + (1 - t) * special.log_expit(-p)).mean(axis=1)
         case "cross_entropy":
+            t = (1 - label_smoothing) * t + label_smoothing / p.shape[1]
             return -(t * special.log_softmax(p, axis=1)).sum(axis=1)
+        case "nll":
+            return -(t * p).sum(axis=1)
     raise AssertionError(f"no oracle for {name}")
 
 
@@ -385,62 +404,73 @@ def loss_case(name, rng, dtype, shape):
     p, t = rng.normal(size=shape), rng.normal(size=shape)
     if name == "binary_cross_entropy":
         p = rng.uniform(0.05, 0.95, shape)
-    if PRIMITIVES[name].target == "probabilities":
+    if PRIMITIVES[name].target == "counts":
+        t = rng.poisson(2, shape)
+    elif PRIMITIVES[name].target == "probabilities":
         t = rng.uniform(0, 1, shape)
     elif PRIMITIVES[name].target == "classes":
         t = rng.dirichlet(np.ones(shape[1]), shape[0])
     return p.astype(dtype), t.astype(dtype)
 
 
+def loss_words(case):
+    """The name of a test of a loss."""
+    if not isinstance(case, dict | str):
+        return str(case)
+    return case if isinstance(case, str) else ",".join(f"{k}={v}" for k, v in case.items())
+
+
 @pytest.mark.parametrize("shape", [(1, 2), (5, 3), (17, 33), (64, 10)], ids=str)
-@pytest.mark.parametrize("name", LOSSES)
-def test_losses_agree_with_their_formula(backend, dtype, rng, name, shape):
+@pytest.mark.parametrize(("name", "attributes"), LOSSES, ids=loss_words)
+def test_losses_agree_with_their_formula(backend, dtype, rng, name, attributes, shape):
     p, t = loss_case(name, rng, dtype, shape)
-    value, gradient = dg.ops.loss(name, p, t)
+    value, gradient = dg.ops.loss(name, p, t, **attributes)
     assert isinstance(value, float)
     assert gradient.dtype == dtype
     assert gradient.shape == p.shape
-    expected = row_losses(name, p, t.astype("float64")).mean()
+    expected = row_losses(name, p, t.astype("float64"), **attributes).mean()
     assert value == pytest.approx(expected, rel=1e-6 if dtype == "float32" else 1e-13)
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_weighted_losses_are_sum_w_l_over_sum_w(backend, dtype, rng, name):
+@pytest.mark.parametrize(("name", "attributes"), LOSSES, ids=loss_words)
+def test_weighted_losses_are_sum_w_l_over_sum_w(backend, dtype, rng, name, attributes):
     p, t = loss_case(name, rng, dtype, (9, 4))
     weights = rng.uniform(0, 3, 9).astype(dtype)
     weights[3] = 0
     wide = weights.astype("float64")
-    value, gradient = dg.ops.loss(name, p, t, weights)
-    expected = (wide * row_losses(name, p, t.astype("float64"))).sum() / wide.sum()
+    value, gradient = dg.ops.loss(name, p, t, weights, **attributes)
+    expected = (wide * row_losses(name, p, t.astype("float64"), **attributes)).sum() / wide.sum()
     assert value == pytest.approx(expected, rel=1e-6 if dtype == "float32" else 1e-13)
     np.testing.assert_array_equal(gradient[3], np.zeros(4))
-    scaled, same = dg.ops.loss(name, p, t, weights * 4)
+    scaled, same = dg.ops.loss(name, p, t, weights * 4, **attributes)
     assert scaled == pytest.approx(value, rel=1e-6)
     np.testing.assert_allclose(same, gradient, rtol=1e-5 if dtype == "float32" else 1e-13)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("name", LOSSES)
-def test_loss_gradients_agree_with_central_differences(backend, dtype, rng, name, weighted):
+@pytest.mark.parametrize(("name", "attributes"), LOSSES, ids=loss_words)
+def test_loss_gradients_agree_with_central_differences(backend, dtype, rng, name, attributes, weighted):
     p, t = loss_case(name, rng, dtype, (4, 3))
     weights = rng.uniform(0.5, 2, 4).astype(dtype) if weighted else None
     shares = np.full(4, 0.25) if weights is None else weights.astype("float64") / weights.sum(dtype="float64")
     target = t.astype("float64")
-    expected = differences(lambda p: float(shares @ row_losses(name, p, target)), p.astype("float64"))
-    gradient = dg.ops.loss(name, p, t, weights)[1]
+    expected = differences(lambda p: float(shares @ row_losses(name, p, target, **attributes)), p.astype("float64"))
+    gradient = dg.ops.loss(name, p, t, weights, **attributes)[1]
     np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-8 if dtype == "float64" else 2e-6)
 
 
 @pytest.mark.parametrize("width", [2, 3, 10, 33])
-def test_cross_entropy_takes_labels_one_hot_and_soft_rows_alike(backend, dtype, rng, width):
+@pytest.mark.parametrize(
+    ("name", "attributes"), [case for case in LOSSES if PRIMITIVES[case[0]].target == "classes"], ids=loss_words
+)
+def test_losses_on_classes_take_labels_one_hot_and_soft_rows_alike(backend, dtype, rng, name, attributes, width):
     p = rng.normal(size=(12, width)).astype(dtype)
     labels = rng.integers(0, width, 12)
-    value, gradient = dg.ops.loss("cross_entropy", p, labels)
-    expected = -special.log_softmax(p.astype("float64"), axis=1)[np.arange(12), labels].mean()
-    assert value == pytest.approx(expected, rel=1e-6)
     one_hot = np.eye(width, dtype=int)[labels]
+    value, gradient = dg.ops.loss(name, p, labels, **attributes)
+    assert value == pytest.approx(row_losses(name, p, one_hot, **attributes).mean(), rel=1e-6)
     for target in (labels[:, None], labels.astype(float), one_hot, one_hot.astype(float)):
-        same, also = dg.ops.loss("cross_entropy", p, target)
+        same, also = dg.ops.loss(name, p, target, **attributes)
         assert same == pytest.approx(value, rel=1e-6)
         np.testing.assert_allclose(also, gradient, rtol=0, atol=np.finfo(dtype).eps)
 
@@ -490,6 +520,32 @@ def test_binary_cross_entropy_of_extreme_logits_is_finite_and_right(backend, dty
     np.testing.assert_allclose(slope, [[gradient]], rtol=1e-6)
 
 
+EXTREME_LOSSES = [  # name, attributes, p, t, value, gradient
+    ("mae", {}, 1e4, -1, 10001, 1),
+    ("mae", {}, -np.inf, 1, np.inf, -1),
+    ("mae", {}, 2, 2, 0, 0),
+    ("huber", {}, 1e4, 0, 1e4 - 0.5, 1),
+    ("huber", {"delta": 3.0}, -1e4, 1, 3 * (10001 - 1.5), -3),
+    ("huber", {}, np.inf, 0, np.inf, 1),
+    ("huber", {}, 1.5, 0.5, 0.5, 1),
+    ("huber", {}, 1e-20, 0, 0, 1e-20),
+    ("log_cosh", {}, 1e4, 0, 1e4 - np.log(2), 1),
+    ("log_cosh", {}, -1e4, 0, 1e4 - np.log(2), -1),
+    ("log_cosh", {}, -np.inf, 0, np.inf, -1),
+    ("log_cosh", {}, 3, 3, 0, 0),
+    ("quantile", {"q": 0.9}, -1e4, 0, 9000, -0.9),
+    ("quantile", {"q": 0.9}, 1e4, 0, 1000, 0.1),
+    ("quantile", {"q": 0.9}, np.inf, 0, np.inf, 0.1),
+    ("quantile", {"q": 0.9}, 7, 7, 0, 0),
+    ("poisson", {}, -1e4, 0, 0, 0),
+    ("poisson", {}, -1e4, 3, 3e4, -3),
+    ("poisson", {}, 1e4, 3, np.inf, np.inf),
+    ("poisson", {}, np.inf, 3, np.inf, np.inf),
+    ("poisson", {}, -np.inf, 0, 0, 0),
+    ("poisson", {}, -np.inf, 1, np.inf, -1),
+]
+
+
 @pytest.mark.parametrize(("p", "t", "value"), [(0, 0, 0), (1, 1, 0), (0, 1, 100), (1, 0, 100)])
 def test_binary_cross_entropy_holds_the_logarithm_of_zero_at_minus_100(backend, dtype, p, t, value):
     got, slope = dg.ops.loss("binary_cross_entropy", np.array([[p]], dtype), [[t]])
@@ -497,12 +553,43 @@ def test_binary_cross_entropy_holds_the_logarithm_of_zero_at_minus_100(backend, 
     assert np.isfinite(slope).all()
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_loss_writes_the_gradient_to_out(backend, dtype, rng, name):
+@pytest.mark.parametrize("case", EXTREME_LOSSES, ids=str)
+def test_losses_of_extreme_predictions_are_the_limit(backend, dtype, case):
+    name, attributes, p, t, value, gradient = case
+    got, slope = dg.ops.loss(name, np.array([[p]], dtype), [[t]], **attributes)
+    assert got == pytest.approx(value, rel=1e-6)
+    np.testing.assert_allclose(slope, [[gradient]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("distance", [1e-15, 1e-10, 1e-6, 1e-3, 0.1, 1, 1.2, 1.3, 5.0, 50.0])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_log_cosh_keeps_its_precision_near_its_minimum_and_far_from_it(backend, dtype, distance, sign):
+    d, eps = np.longdouble(np.array(sign * distance, dtype)), float(np.finfo(dtype).eps)
+    value, slope = dg.ops.loss("log_cosh", np.array([[d]], dtype), [[0.0]])
+    exact = np.log1p(2 * np.sinh(d / 2) ** 2)
+    assert value == pytest.approx(float(exact), rel=8 * eps)
+    assert slope[0, 0] == pytest.approx(float(np.tanh(d)), rel=8 * eps)
+
+
+@pytest.mark.parametrize(  # binary_cross_entropy's predictions are checked: they are probabilities
+    ("name", "attributes"), [case for case in LOSSES if case[0] != "binary_cross_entropy"], ids=loss_words
+)
+def test_a_nan_among_the_predictions_makes_loss_and_gradient_nan(backend, dtype, rng, name, attributes):
+    p, t = loss_case(name, rng, dtype, (3, 6))
+    t[1, 2] = 0  # which 0 times NaN must not hide
+    p[1, 2] = np.nan
+    value, gradient = dg.ops.loss(name, p, t if PRIMITIVES[name].target != "classes" else [0, 1, 2], **attributes)
+    assert np.isnan(value)
+    assert np.isnan(gradient[1, 2])
+    assert np.isfinite(gradient[[0, 2]]).all()
+
+
+@pytest.mark.parametrize(("name", "attributes"), LOSSES, ids=loss_words)
+def test_loss_writes_the_gradient_to_out(backend, dtype, rng, name, attributes):
     p, t = loss_case(name, rng, dtype, (6, 5))
     before, out = p.copy(), np.full_like(p, np.nan)
-    value, returned = dg.ops.loss(name, p, t, out=out)
-    expected = dg.ops.loss(name, p, t)
+    value, returned = dg.ops.loss(name, p, t, out=out, **attributes)
+    expected = dg.ops.loss(name, p, t, **attributes)
     assert returned is out
     assert value == expected[0]
     np.testing.assert_array_equal(out, expected[1])

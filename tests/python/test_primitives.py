@@ -63,7 +63,7 @@ def test_a_loss_has_a_formula_a_link_and_a_fusion_that_exist(row):
     formula = inspect.signature(getattr(losses, row.name))
     assert list(formula.parameters) == ["p", "t", *(a.name for a in row.attributes)]
     assert row.link is None or row.link in names("activation")
-    assert (row.link is None) == (row.target == "values")
+    assert (row.link is None) == (row.target in ("values", "counts"))
     if row.fuses is not None:
         activation, fused = row.fuses
         assert activation in names("activation")

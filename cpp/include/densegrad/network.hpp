@@ -8,7 +8,7 @@
 
 namespace densegrad {
 
-/// Targets of a batch: `values` (rows, width) row by row, or one label a row for "cross_entropy".
+/// Targets of a batch: `values` (rows, width) row by row, or one label a row for a loss on classes.
 template <class T>
 struct Target {
   const T* values = nullptr;

@@ -33,7 +33,9 @@ def accept_batch(plan: Plan, x: Any, y: Any, sample_weight: Any) -> None:
             raise ValueError("Network.step: a label is out of range")
     else:
         accept_floats("Network.step", y, plan.dtype, (len(x), width))
-        if target != "values" and (y.min() < 0 or y.max() > 1):
+        if target == "counts" and y.min() < 0:
+            raise ValueError("Network.step: a target is negative")
+        if target in ("probabilities", "classes") and (y.min() < 0 or y.max() > 1):
             raise ValueError("Network.step: a target is not a probability")
         if target == "classes" and (width < 2 or (np.abs(y.sum(axis=1) - 1) > _SUM_TOLERANCE).any()):
             raise ValueError("Network.step: a row of targets does not sum to 1")
