@@ -6,7 +6,7 @@
 namespace densegrad::bench {
 namespace {
 
-constexpr Shape kLossShapes[] = {{33, 7}, {200, 1}, {64, 10}, {256, 256}, {2048, 1024}};
+constexpr Shape kLossShapes[] = {{33, 7}, {200, 1}, {200, 2}, {64, 10}, {256, 256}, {2048, 1024}};
 
 // What a row's target is: a number for each column, or the number of one column.
 enum class Form { values, labels };
@@ -16,10 +16,11 @@ void loss(benchmark::State& state, const InstructionSet& set, const PrimitiveRow
           Form form) {
   Random random;
   const bool free = std::string(primitive.target) == "values";
+  const Shape wanted{shape.rows, shape.columns / primitive.predictions};  // of the targets
   const Array<T> p = random.uniform<T>(shape.size(), free ? -2 : 0.05, free ? 2 : 0.95);
-  Array<T> t = random.uniform<T>(shape.size(), 0.05, 0.95), dp(shape.size());
+  Array<T> t = random.uniform<T>(wanted.size(), 0.05, 0.95), dp(shape.size());
   Array<Index> labels(shape.rows);
-  Targets<T> targets{t.data(), shape.columns, nullptr};
+  Targets<T> targets{t.data(), wanted.columns, nullptr};
   if (form == Form::labels) {
     t.fill(0);  // the naive loop reads the labels one-hot
     for (Size i = 0; i < shape.rows; ++i) {
@@ -39,11 +40,13 @@ void loss(benchmark::State& state, const InstructionSet& set, const PrimitiveRow
                    shape.columns, attributes.data());
   };
   const double bytes = static_cast<double>(shape.size()) * sizeof(T);
-  run(state, place_of<T>(set), {0, form == Form::labels ? bytes : 2 * bytes, bytes}, call, [&] {
+  const double target_bytes = form == Form::labels ? 0 : static_cast<double>(wanted.size()) * sizeof(T);
+  run(state, place_of<T>(set), {0, bytes + target_bytes, bytes}, call, [&] {
     dp.fill(kUnwritten<T>);
     call();
     const auto row_of = [&](const Array<T>& matrix, Size i) {
-      return Row(matrix.data() + i * shape.columns, matrix.data() + (i + 1) * shape.columns);
+      const Size columns = matrix.size() / shape.rows;
+      return Row(matrix.data() + i * columns, matrix.data() + (i + 1) * columns);
     };
     double want = 0;
     for (Size i = 0; i < shape.rows; ++i) want += scale * naive_loss(primitive, place, row_of(p, i), row_of(t, i));
@@ -73,6 +76,7 @@ void add_losses() {
       const std::string name = std::string(primitive.name) + "_loss";
       const bool classes = std::string(primitive.target) == "classes";
       for (const Shape shape : kLossShapes) {
+        if (shape.columns % primitive.predictions != 0) continue;
         const auto with = [&set, &primitive, place, shape](Form form) {
           return [&set, &primitive, place, shape, form](benchmark::State& state) {
             loss<T>(state, set, primitive, place, shape, form);

@@ -57,6 +57,15 @@ double binary_cross_entropy(double p, double t) { return -t * std::log(p) - (1 -
 
 double binary_cross_entropy_with_logits(double p, double t) { return binary_cross_entropy(1 / (1 + std::exp(-p)), t); }
 
+double gaussian_nll(const Row& p, const Row& t) {
+  double sum = 0;
+  for (std::size_t j = 0; j < t.size(); ++j) {
+    const double s = p[t.size() + j];
+    sum += (s + squared(p[j], t[j]) * std::exp(-s)) / 2;
+  }
+  return sum / static_cast<double>(t.size());
+}
+
 double cross_entropy(const Row& p, const Row& t) {
   const double normalizer = log_sum_exp(p);
   double sum = 0;
@@ -79,6 +88,7 @@ const std::map<std::string, double (*)(const Row& p, const Row& t)> kLosses = {
     {"log_cosh", [](const Row& p, const Row& t) { return mean(p, t, log_cosh); }},
     {"quantile", [](const Row& p, const Row& t) { return mean(p, t, quantile); }},
     {"poisson", [](const Row& p, const Row& t) { return mean(p, t, poisson); }},
+    {"gaussian_nll", gaussian_nll},
     {"binary_cross_entropy", [](const Row& p, const Row& t) { return mean(p, t, binary_cross_entropy); }},
     {"binary_cross_entropy_with_logits",
      [](const Row& p, const Row& t) { return mean(p, t, binary_cross_entropy_with_logits); }},
@@ -109,8 +119,8 @@ double naive_loss(const PrimitiveRow& primitive, int place, const Row& p, const 
   if (found != kLosses.end()) return found->second(p, t);
   const Size columns = static_cast<Size>(p.size());
   Row dp(p.size());
-  return scalar_kernels().loss[place](1, columns, p.data(), columns, {t.data(), columns, nullptr}, nullptr, 1,
-                                      dp.data(), columns, attribute_values(primitive, {}).data());
+  return scalar_kernels().loss[place](1, columns, p.data(), columns, {t.data(), static_cast<Size>(t.size()), nullptr},
+                                      nullptr, 1, dp.data(), columns, attribute_values(primitive, {}).data());
 }
 
 double naive_update(const PrimitiveRow& primitive, int place, double w, double dw, Row& state, Index updates,

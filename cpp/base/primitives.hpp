@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "densegrad/types.hpp"
+
 namespace densegrad {
 
 enum class Activation {
@@ -39,6 +41,7 @@ struct PrimitiveRow {
   bool by_row;
   const char* init;  // the scheme for initial weights before it
   const char* target;
+  int predictions;  // numbers of a prediction for each one of a target
   int state;
   std::vector<Attribute> attributes;
 };
@@ -48,6 +51,19 @@ const std::vector<PrimitiveRow>& primitives();
 
 /// The row of a name; throws std::invalid_argument where there is none of that kind.
 const PrimitiveRow& find_primitive(const std::string& kind, const std::string& name);
+
+/// What the numbers of a target are.
+enum class TargetKind { values, counts, probabilities, classes };
+
+/// What a loss asks of its targets, and how many columns they have; of classes, as many as there are classes.
+struct TargetRule {
+  TargetKind kind = TargetKind::values;
+  Size width = 0;
+};
+
+/// The rule for a prediction of so many columns. Throws std::invalid_argument for a loss that is not known, or where it
+/// cannot share them out.
+TargetRule target_rule(const std::string& loss, Size prediction_width);
 
 Activation activation_named(const std::string& name);
 LossKind loss_named(const std::string& name);

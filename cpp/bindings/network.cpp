@@ -52,8 +52,7 @@ class BoundNetwork final : public AnyNetwork {
         state_(state_of(plan, state)),
         in_(plan.widths.at(plan.input)),
         out_(plan.widths.at(plan.output)),
-        prediction_(plan.loss ? plan.widths.at(plan.prediction) : 0),
-        labels_(plan.loss && target_kind(plan.loss.primitive) == TargetKind::classes),
+        targets_(plan.loss ? target_rule(plan.loss.primitive, plan.widths.at(plan.prediction)) : TargetRule{}),
         has_loss_(static_cast<bool>(plan.loss)),
         has_optimizer_(static_cast<bool>(plan.optimizer)),
         network_(plan, writeable(parameters_, "parameters"),
@@ -187,7 +186,7 @@ class BoundNetwork final : public AnyNetwork {
 
   Batch<T> whole_batch_of(py::handle x, py::handle y, py::handle weights) const {
     const Batch<T> batch = batch_of(x, y, weights);
-    if (batch.y.labels != nullptr && !labels_in_range(batch.rows, batch.y.labels, prediction_)) {
+    if (batch.y.labels != nullptr && !labels_in_range(batch.rows, batch.y.labels, targets_.width)) {
       throw py::value_error("Network: a label is out of range");
     }
     return batch;
@@ -200,8 +199,10 @@ class BoundNetwork final : public AnyNetwork {
     Batch<T> batch;
     batch.rows = x.shape(0);
     batch.x = x.data();
-    batch.y = target_of<T>(y, batch.rows, prediction_);
-    if (batch.y.labels != nullptr && !labels_) throw py::value_error("Network: expected values, got labels");
+    batch.y = target_of<T>(y, batch.rows, targets_.width);
+    if (batch.y.labels != nullptr && targets_.kind != TargetKind::classes) {
+      throw py::value_error("Network: expected values, got labels");
+    }
     batch.weights = weights_of<T>(weights, batch.rows);
     if (batch.rows == 0) throw py::value_error("Network: expected at least 1 row, got 0");
     return batch;
@@ -209,8 +210,9 @@ class BoundNetwork final : public AnyNetwork {
 
   Array<T> parameters_;  // held, so that the borrowed memory stays
   Array<T> state_;
-  Size in_, out_, prediction_;
-  bool labels_, has_loss_, has_optimizer_;
+  Size in_, out_;
+  TargetRule targets_;
+  bool has_loss_, has_optimizer_;
   Network<T> network_;
   std::mutex mutex_;
 };

@@ -82,9 +82,10 @@ py::tuple loss_of(const std::string& name, py::handle prediction, py::handle y, 
                   const Attributes& attributes) {
   const Array<T> p = array_of<T>(prediction, "prediction", {-1, -1});
   const Size rows = p.shape(0), columns = p.shape(1);
-  const Target<T> target = target_of<T>(y, rows, columns);
+  const TargetRule rule = target_rule(name, columns);
+  const Target<T> target = target_of<T>(y, rows, rule.width);
   if (target.labels != nullptr &&
-      (target_kind(name) != TargetKind::classes || !labels_in_range(rows, target.labels, columns))) {
+      (rule.kind != TargetKind::classes || !labels_in_range(rows, target.labels, rule.width))) {
     throw py::value_error("_core: a label is out of range");
   }
   const T* weights = weights_of<T>(weights_, rows);

@@ -23,6 +23,7 @@ void register_primitives(py::module_& module) {
           entry["by_row"] = row.by_row;
           entry["init"] = row.init;
           entry["target"] = row.target;
+          entry["predictions"] = row.predictions;
           entry["state"] = row.state;
           entry["attributes"] = attributes;
           rows.append(entry);

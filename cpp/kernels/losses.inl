@@ -10,26 +10,32 @@ namespace {
                      const T* weights, double scale, T* dp, ptrdiff_t dp_stride,                      \
                      [[maybe_unused]] const double* attributes) noexcept
 
-// Sums f(p, t, s) by row, where f gives the vector of losses and stores the gradient in its last argument.
-template <class T, class Function>
+// Sums f by row, where f takes p and t, gives the vector of losses and stores the gradient in its last argument. With
+// N = 2 each of `columns` targets has two numbers of p, `columns` apart: f takes both and stores two gradients.
+template <int N = 1, class T, class Function>
 double sum_elements(ptrdiff_t rows, ptrdiff_t columns, const T* p, ptrdiff_t p_stride, Targets<T> t, const T* weights,
                     double scale, T* dp, ptrdiff_t dp_stride, Function f) {
+  const auto apply = [&f](const Vec<T>(&a)[N], Vec<T> b, Vec<T>(&gradient)[N]) {
+    if constexpr (N == 1) return f(a[0], b, gradient[0]);
+    if constexpr (N == 2) return f(a[0], a[1], b, gradient[0], gradient[1]);
+  };
   double total = 0;
   if (columns == 1) {  // one column: rows side by side in a vector
     constexpr ptrdiff_t lanes = Vec<T>::kLanes;
     for (ptrdiff_t i = 0; i < rows; i += lanes) {
       const ptrdiff_t n = rows - i < lanes ? rows - i : lanes;
-      T column[lanes] = {}, target[lanes] = {}, share[lanes] = {}, losses[lanes];
+      T column[N][lanes] = {}, target[lanes] = {}, share[lanes] = {}, losses[lanes];
       for (ptrdiff_t r = 0; r < n; ++r) {
-        column[r] = p[(i + r) * p_stride];
+        for (int k = 0; k < N; ++k) column[k][r] = p[(i + r) * p_stride + k];
         target[r] = t.values[(i + r) * t.stride];
         share[r] = static_cast<T>(weights != nullptr ? scale * static_cast<double>(weights[i + r]) : scale);
       }
-      Vec<T> gradient;
-      f(Vec<T>::load(column), Vec<T>::load(target), gradient).store(losses);
-      (gradient * Vec<T>::load(share)).store(column);
+      Vec<T> a[N], gradient[N];
+      for (int k = 0; k < N; ++k) a[k] = Vec<T>::load(column[k]);
+      apply(a, Vec<T>::load(target), gradient).store(losses);
+      for (int k = 0; k < N; ++k) (gradient[k] * Vec<T>::load(share)).store(column[k]);
       for (ptrdiff_t r = 0; r < n; ++r) {
-        dp[(i + r) * dp_stride] = column[r];
+        for (int k = 0; k < N; ++k) dp[(i + r) * dp_stride + k] = column[k][r];
         total += static_cast<double>(share[r]) * static_cast<double>(losses[r]);
       }
     }
@@ -39,9 +45,12 @@ double sum_elements(ptrdiff_t rows, ptrdiff_t columns, const T* p, ptrdiff_t p_s
     const double s = weights != nullptr ? scale * static_cast<double>(weights[i]) : scale;
     double row = 0;
     for_each_vector<T>(columns, [&](ptrdiff_t j, ptrdiff_t n) {
-      Vec<T> gradient;
-      const Vec<T> loss = f(load_some(p + i * p_stride + j, n), load_some(t.values + i * t.stride + j, n), gradient);
-      store_some(gradient * Vec<T>::set(static_cast<T>(s)), dp + i * dp_stride + j, n);
+      Vec<T> a[N], gradient[N];
+      for (int k = 0; k < N; ++k) a[k] = load_some(p + i * p_stride + k * columns + j, n);
+      const Vec<T> loss = apply(a, load_some(t.values + i * t.stride + j, n), gradient);
+      for (int k = 0; k < N; ++k) {
+        store_some(gradient[k] * Vec<T>::set(static_cast<T>(s)), dp + i * dp_stride + k * columns + j, n);
+      }
       row += static_cast<double>(reduce_add(n == Vec<T>::kLanes ? loss : keep_first(loss, n)));
     });
     total += s * row;
@@ -129,6 +138,21 @@ DENSEGRAD_LOSS_KERNEL(poisson) {
                         const Vec<T> loss = rate - select(equal(b, zero), zero, b * a);
                         return select(equal(rate, infinite), infinite, loss);  // exp outgrows t p
                       });
+}
+
+// l = mean_j 1/2 (s_j + (m_j - t_j)^2 exp(-s_j)), where p = (m, s), twice as wide as t
+DENSEGRAD_LOSS_KERNEL(gaussian_nll) {
+  const ptrdiff_t targets = columns / 2;
+  return sum_elements<2>(rows, targets, p, p_stride, t, weights, scale / static_cast<double>(targets), dp, dp_stride,
+                         [](Vec<T> m, Vec<T> s, Vec<T> b, Vec<T>& dm, Vec<T>& ds) {
+                           const Vec<T> zero = Vec<T>::set(0), half = Vec<T>::set(T(0.5)), d = m - b;
+                           const Vec<T> infinite = Vec<T>::set(kInfinity<T>), precise = exp(zero - half * s);
+                           const auto hit = equal(d, zero);  // 0 times infinity is 0 here
+                           const Vec<T> z = d * select(hit, min(Vec<T>::set(1), precise), precise), square = z * z;
+                           dm = select(hit, z, z * precise);
+                           ds = fnma(half, square, half);
+                           return select(equal(square, infinite), infinite, half * (s + square));
+                         });
 }
 
 // l = mean_j -t log p - (1 - t) log(1 - p); logarithms at least -100, p (1 - p) at least 1e-12, as in PyTorch

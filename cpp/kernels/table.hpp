@@ -88,7 +88,7 @@ struct Sweep {
   Upcoming* upcoming;  // or null
 };
 
-/// Targets of a batch: (rows, columns) values, or one label a row.
+/// Targets of a batch: values in rows as wide as the loss asks, or one label a row.
 template <class T>
 struct Targets {
   const T* values;
@@ -164,7 +164,8 @@ struct Kernels {
   Forward activation_forward[kActivationCount];
   Backward activation_backward[kActivationCount];
 
-  // sum over rows of weight_i l_i, and dp_i = weight_i dl_i/dp_i; weight_i = scale * (weights ? weights[i] : 1)
+  // p (rows, columns): sum over rows of weight_i l_i, and dp_i = weight_i dl_i/dp_i; weight_i = scale * (weights ?
+  // weights[i] : 1)
   using Loss = double (*)(ptrdiff_t rows, ptrdiff_t columns, const T* p, ptrdiff_t p_stride, Targets<T> t,
                           const T* weights, double scale, T* dp, ptrdiff_t dp_stride,
                           const double* attributes) noexcept;

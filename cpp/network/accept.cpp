@@ -2,8 +2,6 @@
 
 #include <cmath>
 
-#include "base/primitives.hpp"
-
 namespace densegrad {
 namespace {
 
@@ -33,13 +31,6 @@ bool probabilities(Size rows, Size columns, const T* y, bool sum_to_one) {
 
 }  // namespace
 
-TargetKind target_kind(const std::string& loss) {
-  const std::string target = find_primitive("loss", loss).target;
-  if (target == "classes") return TargetKind::classes;
-  if (target == "probabilities") return TargetKind::probabilities;
-  return target == "counts" ? TargetKind::counts : TargetKind::values;
-}
-
 bool labels_in_range(Size rows, const Index* labels, Size classes) {
   bool good = true;
   for (Size i = 0; i < rows; ++i) good &= labels[i] >= 0 && labels[i] < classes;
@@ -47,16 +38,17 @@ bool labels_in_range(Size rows, const Index* labels, Size classes) {
 }
 
 template <class T>
-bool accept_batch(const Kernels<T>& kernels, TargetKind kind, Size in, Size out, const Batch<T>& batch) {
+bool accept_batch(const Kernels<T>& kernels, const TargetRule& rule, Size in, const Batch<T>& batch) {
+  const auto [kind, width] = rule;
   if (batch.rows < 1 || !kernels.all_finite(batch.rows * in, batch.x)) return false;
   if (batch.y.labels != nullptr) {
-    if (kind != TargetKind::classes || out < 2 || !labels_in_range(batch.rows, batch.y.labels, out)) return false;
+    if (kind != TargetKind::classes || width < 2 || !labels_in_range(batch.rows, batch.y.labels, width)) return false;
   } else {
     const bool numbers = kind == TargetKind::values || kind == TargetKind::counts;
-    if (numbers && !kernels.all_finite(batch.rows * out, batch.y.values)) return false;
-    if (kind == TargetKind::counts && !none_negative(batch.rows * out, batch.y.values)) return false;
-    if (kind == TargetKind::classes && out < 2) return false;
-    if (!numbers && !probabilities(batch.rows, out, batch.y.values, kind == TargetKind::classes)) return false;
+    if (numbers && !kernels.all_finite(batch.rows * width, batch.y.values)) return false;
+    if (kind == TargetKind::counts && !none_negative(batch.rows * width, batch.y.values)) return false;
+    if (kind == TargetKind::classes && width < 2) return false;
+    if (!numbers && !probabilities(batch.rows, width, batch.y.values, kind == TargetKind::classes)) return false;
   }
   if (batch.weights == nullptr) return true;
   bool negative = false, positive = false;
@@ -67,7 +59,7 @@ bool accept_batch(const Kernels<T>& kernels, TargetKind kind, Size in, Size out,
   return positive && !negative && kernels.all_finite(batch.rows, batch.weights);
 }
 
-template bool accept_batch(const Kernels<float>&, TargetKind, Size, Size, const Batch<float>&);
-template bool accept_batch(const Kernels<double>&, TargetKind, Size, Size, const Batch<double>&);
+template bool accept_batch(const Kernels<float>&, const TargetRule&, Size, const Batch<float>&);
+template bool accept_batch(const Kernels<double>&, const TargetRule&, Size, const Batch<double>&);
 
 }  // namespace densegrad

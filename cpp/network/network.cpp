@@ -167,8 +167,8 @@ class Network<T>::Implementation {
   T* parameters() { return common_.parameters; }
 
   bool accepts(const Batch<T>& batch) const {
-    return accept_batch(common_.kernels, target_kind(plan_.loss.primitive), input_width(), width(plan_.prediction),
-                        batch);
+    require(training_.has_value(), "a loss");
+    return accept_batch(common_.kernels, training_->targets(), input_width(), batch);
   }
 
  private:

@@ -234,11 +234,11 @@ Binding<T> Pass<T>::binding_of(std::size_t i) {
 }
 
 template <class T>
-void Pass<T>::expect(const Batch<T>& data, const Index* first, const Index* last) {
+void Pass<T>::expect(const Batch<T>& data, Size y_width, const Index* first, const Index* last) {
   constexpr Size line = 64;
   const bool labelled = data.y.labels != nullptr;
   const Size x_size = width(plan_.input) * static_cast<Size>(sizeof(T));
-  const Size y_size = labelled ? static_cast<Size>(sizeof(Index)) : width(output_) * static_cast<Size>(sizeof(T));
+  const Size y_size = labelled ? static_cast<Size>(sizeof(Index)) : y_width * static_cast<Size>(sizeof(T));
   const Size lines = (last - first) * (divide_up(x_size, line) + 1);
   for (int rank = 0; rank < threads_; ++rank) {
     Upcoming& u = upcoming_[static_cast<std::size_t>(rank)];

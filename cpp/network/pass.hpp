@@ -28,8 +28,8 @@ class Pass {
   Panels<T> output_gradient() { return panels(gradient_[static_cast<std::size_t>(output_)], output_); }
   Panels<T> input_gradient() { return panels(gradient_[static_cast<std::size_t>(plan_.input)], plan_.input); }
 
-  /// Rows that will be loaded after this run, by their numbers: it asks for them while it computes.
-  void expect(const Batch<T>& data, const Index* first, const Index* last);
+  /// Rows that will be loaded after this run, by their numbers: it asks for them while it computes. y is so wide.
+  void expect(const Batch<T>& data, Size y_width, const Index* first, const Index* last);
 
   /// out (rows, width of the output) for x (rows, width of the input), by a team of its own.
   void run(const T* x, T* out, Index step = 0);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/aligned_buffer.hpp"
+#include "network/accept.hpp"
 #include "network/bound_loss.hpp"
 #include "network/pass.hpp"
 
@@ -11,6 +12,9 @@ template <class T>
 class Training {
  public:
   Training(const Common<T>& common, const Plan& plan, const std::vector<Stage>& stages);
+
+  /// What the loss asks of the targets.
+  const TargetRule& targets() const { return targets_; }
 
   /// The mean loss of a batch, whose activations are held for a part of its rows at a time.
   double loss(const Batch<T>& batch);
@@ -28,7 +32,7 @@ class Training {
 
  private:
   double run(const Batch<T>& batch, const Index* order, const Learning<T>& learning);
-  Targets<T> targets_of(const Batch<T>& batch) const { return {batch.y.values, outputs_, batch.y.labels}; }
+  Targets<T> targets_of(const Batch<T>& batch) const { return {batch.y.values, targets_.width, batch.y.labels}; }
   Batch<T> part_of(const Batch<T>& batch, Size first, Size rows) const;
   bool gather_labels(const Index* labels, const Index* order);
   Batch<T> gather(const Batch<T>& data, const Index* order);
@@ -36,7 +40,8 @@ class Training {
   Pass<T> pass_;
   Pass<T> evaluation_;
   BoundLoss<T> loss_;
-  Size inputs_, outputs_;
+  Size inputs_;
+  TargetRule targets_;
   bool bound_ = false;  // loss_ is, to pass_ as it is laid out
   AlignedBuffer<Index> labels_;
   AlignedBuffer<T> values_;

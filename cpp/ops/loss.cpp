@@ -11,7 +11,8 @@ double loss(const std::string& name, Size rows, Size columns, const T* p, Target
             const Attributes& attributes) {
   const std::vector<double> values = attribute_values(find_primitive("loss", name), attributes);
   const int kind = static_cast<int>(loss_named(name));
-  return kernels<T>().loss[kind](rows, columns, p, columns, {target.values, columns, target.labels}, weights,
+  const Size target_columns = target_rule(name, columns).width;
+  return kernels<T>().loss[kind](rows, columns, p, columns, {target.values, target_columns, target.labels}, weights,
                                  mean_scale(rows, weights), dp, columns, values.data());
 }
 

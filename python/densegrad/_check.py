@@ -205,9 +205,17 @@ def some_rows(who: str, what: str, values: np.ndarray[Any, Any]) -> None:
         raise ValueError(f"{who}: expected {what} with at least 1 row, got 0")
 
 
-def targets(who: str, loss: Primitive, y: Any, rows: int, width: int, dtype: str) -> FloatArray | IndexArray:
-    """y as the loss wants it: (rows, width) numbers, or (rows,) integer labels for a loss on classes."""
+def targets(who: str, loss: Primitive, y: Any, rows: int, outputs: int, dtype: str) -> FloatArray | IndexArray:
+    """y as the loss wants it: (rows, width) numbers, or (rows,) integer labels for a loss on classes.
+
+    The width is that of the outputs, shared out among as many as the loss predicts for each number of y.
+    """
     raw = numeric(who, "y", y)
+    width, rest = divmod(outputs, loss.predictions)
+    if rest:
+        raise ValueError(
+            f"{who}: {loss.name} expects {loss.predictions} outputs for each column of y, the model has {outputs}"
+        )
     if loss.target == "classes":
         if width == 1:
             raise ValueError(
@@ -220,7 +228,8 @@ def targets(who: str, loss: Primitive, y: Any, rows: int, width: int, dtype: str
         raw = raw[:, None]
     if raw.shape != (rows, width):
         also = f" or ({rows},)" if width == 1 or loss.target == "classes" else ""
-        raise ValueError(f"{who}: expected y of shape ({rows}, {width}){also}, got {raw.shape}")
+        why = f"; {loss.name} predicts {loss.predictions} numbers for each one of y" if width != outputs else ""
+        raise ValueError(f"{who}: expected y of shape ({rows}, {width}){also}, got {raw.shape}{why}")
     values = array(who, "y", raw, dtype)
     if loss.target == "counts":
         nonnegative(who, "y", values)

@@ -45,6 +45,7 @@ class Primitive:
     init: str = "glorot_uniform"  # what Dense(init="auto") starts a layer with this activation from
     # Losses: what a target is, and how predictions become probabilities.
     target: Literal["values", "counts", "probabilities", "classes"] = "values"
+    predictions: int = 1  # numbers of a prediction for each one of a target, the values themselves first
     link: str | None = None  # the activation that turns predictions into probabilities
     fuses: tuple[str, str] | None = None  # (last activation, the loss on its z that equals the pair)
     # Optimisers: how many numbers of state each parameter has.
@@ -124,6 +125,9 @@ _ROWS = (
     ),
     Primitive("poisson", "loss", "mean over all elements of exp(p) - t p", target="counts"),
     Primitive(
+        "gaussian_nll", "loss", "mean over all elements of 1/2 (s + (m - t)^2 exp(-s)), p = (m, s)", predictions=2
+    ),
+    Primitive(
         "binary_cross_entropy",
         "loss",
         "mean over all elements of -t log(p) - (1 - t) log(1 - p)",
@@ -183,6 +187,7 @@ def shared_columns() -> list[dict[str, object]]:
             "by_row": row.by_row,
             "init": row.init if row.kind == "activation" else "",
             "target": row.target if row.kind == "loss" else "",
+            "predictions": row.predictions if row.kind == "loss" else 0,
             "state": row.state,
             "attributes": [(a.name, a.default, a.low, a.high) for a in row.attributes],
         }

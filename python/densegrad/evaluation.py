@@ -65,7 +65,9 @@ def measure(model: BaseModel, loss: plan.Loss, named: Mapping[str, Metric], rows
 def _scored(loss: plan.Loss, named: Mapping[str, Metric], prediction: FloatArray, rows: Rows) -> dict[str, float]:
     """Each metric of the prediction."""
     _, y, sample_weight = rows
-    one_hot = y.ndim == 2 and prediction.shape[1] > 1 and PRIMITIVES[loss.primitive].target != "probabilities"
+    row = PRIMITIVES[loss.primitive]
+    prediction = prediction[:, : prediction.shape[1] // row.predictions]  # it begins with the values themselves
+    one_hot = y.ndim == 2 and prediction.shape[1] > 1 and row.target != "probabilities"
     labels = y.argmax(axis=1) if one_hot else y  # such a row names one class
     return {
         name: metrics.score(name, metric, prediction, labels if metrics.takes_labels(metric) else y, sample_weight)

@@ -140,7 +140,8 @@ def loss(
     Args:
         name: Name of the loss, such as ``"cross_entropy"``.
         prediction: (batch, outputs).
-        target: Of the prediction's shape, or (batch,) integer labels for a loss on classes.
+        target: Of the prediction's shape, (batch,) integer labels for a loss on classes, or half as wide for
+            ``gaussian_nll``.
         sample_weight: (batch,) weights s; the mean is sum(s l) / sum(s).
         out: Where the gradient is written.
 

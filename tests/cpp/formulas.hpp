@@ -214,6 +214,25 @@ inline const std::map<std::string, LossFormula>& loss_formulas() {
         [](const Row& p, const Row& t, const Values&) {
           return each(p, t, size_of(p), [](Real a, Real b) { return std::exp(a) - b; });
         }}},
+      {"gaussian_nll",  // the first half of p are means, the second log-variances
+       {[](const Row& p, const Row& t, const Values&) {
+          Real sum = 0;
+          for (std::size_t j = 0; j < t.size(); ++j) {
+            const Real d = p[j] - t[j], s = p[t.size() + j];
+            const Real square = times(d * d, std::exp(-s));
+            sum += square == kInfinity ? square : (s + square) / 2;
+          }
+          return sum / size_of(t);
+        },
+        [](const Row& p, const Row& t, const Values&) {
+          Row gradient(p.size());
+          for (std::size_t j = 0; j < t.size(); ++j) {
+            const Real d = p[j] - t[j], precision = std::exp(-p[t.size() + j]);
+            gradient[j] = times(d, precision) / size_of(t);
+            gradient[t.size() + j] = (1 - times(d * d, precision)) / 2 / size_of(t);
+          }
+          return gradient;
+        }}},
       {"binary_cross_entropy",
        {[](const Row& p, const Row& t, const Values&) {
           return mean(p, t, [](Real a, Real b) {
@@ -268,6 +287,9 @@ inline const ActivationFormula& activation_formula(const std::string& name) {
   return find_formula(activation_formulas(), name);
 }
 inline const LossFormula& loss_formula(const std::string& name) { return find_formula(loss_formulas(), name); }
+
+/// How many numbers of a prediction a loss has for each one of a target.
+inline Size predictions_of(const std::string& loss) { return loss == "gaussian_nll" ? 2 : 1; }
 
 /// Attributes of a loss to try: the defaults, and others where it has any.
 inline std::vector<Values> loss_attributes(const std::string& name) {

@@ -189,7 +189,7 @@ struct Problem {
         parameters(1, plan.parameter_count),
         state(static_cast<Size>(optimizer_formula(plan.optimizer.primitive).state), plan.parameter_count),
         x(rows, in),
-        y(rows, plan.widths[static_cast<std::size_t>(plan.prediction)]),
+        y(rows, plan.widths[static_cast<std::size_t>(plan.prediction)] / predictions_of(plan.loss.primitive)),
         weights(1, rows) {
     Random random(seed);
     for (const Node& node : plan.nodes) {

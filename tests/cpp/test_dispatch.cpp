@@ -114,6 +114,7 @@ TEST_CASE("primitives() lists the rows of primitives.def in their order") {
     CHECK(find_primitive(row.kind, row.name).name == std::string(row.name));
     CHECK(row.ulp >= 0);
     CHECK(row.state >= 0);
+    CHECK((row.predictions > 0) == (row.kind == std::string("loss")));
     CHECK(contains({"", "z", "y", "zy"}, row.reads));
     const bool is_loss = row.kind == std::string("loss");
     CHECK(contains(is_loss ? std::vector<std::string>{"values", "counts", "probabilities", "classes"}
@@ -151,8 +152,22 @@ TEST_CASE("an unknown primitive, or one of another kind, is refused by its name"
   CHECK(refusal([] { find_primitive("optimizer", "tanh"); }) == "unknown optimizer 'tanh'");
 }
 
+TEST_CASE("a target is as wide as the loss asks, or the prediction is refused") {
+  for (const Size width : {1, 2, 7}) {
+    CHECK(target_rule("mse", width).width == width);
+    CHECK(target_rule("cross_entropy", width).width == width);
+    CHECK(target_rule("gaussian_nll", 2 * width).width == width);
+    CHECK(refusal([&] { target_rule("gaussian_nll", 2 * width + 1); }).find("got " + std::to_string(2 * width + 1)) !=
+          std::string::npos);
+  }
+  CHECK(target_rule("mse", 1).kind == TargetKind::values);
+  CHECK(target_rule("poisson", 1).kind == TargetKind::counts);
+  CHECK(target_rule("binary_cross_entropy", 1).kind == TargetKind::probabilities);
+  CHECK(target_rule("nll", 2).kind == TargetKind::classes);
+}
+
 TEST_CASE("an attribute has its given value or its default") {
-  const PrimitiveRow row{"some", "activation", "", 0, false, "", "", 0, {{"a", 1.5, 0, 2}, {"b", -1, -2, 0}}};
+  const PrimitiveRow row{"some", "activation", "", 0, false, "", "", 0, 0, {{"a", 1.5, 0, 2}, {"b", -1, -2, 0}}};
   CHECK(attribute_values(row, {}) == std::vector<double>{1.5, -1});
   CHECK(attribute_values(row, {{"b", -2}}) == std::vector<double>{1.5, -2});
   CHECK(attribute_values(row, {{"b", 0}, {"a", 0.5}}) == std::vector<double>{0.5, 0});

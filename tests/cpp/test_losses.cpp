@@ -13,6 +13,7 @@ namespace {
 // A loss with attributes to try.
 struct Tried {
   std::string name, target;
+  Size predictions;
   Values attributes;
 
   bool is(const char* other) const { return name == other; }
@@ -25,7 +26,8 @@ std::vector<Tried> losses() {
   std::vector<Tried> tried;
   for (const PrimitiveRow& row : primitives()) {
     if (row.kind != std::string("loss")) continue;
-    for (const Values& attributes : loss_attributes(row.name)) tried.push_back({row.name, row.target, attributes});
+    for (const Values& attributes : loss_attributes(row.name))
+      tried.push_back({row.name, row.target, row.predictions, attributes});
   }
   return tried;
 }
@@ -41,7 +43,9 @@ std::string described(const Tried& tried) {
 template <class T>
 struct Problem {
   Problem(const Tried& tried, Size rows, Size columns, Size p_gap, Size t_gap, Random& random)
-      : p(rows, columns, columns + p_gap), t(rows, columns, columns + t_gap), weights(1, rows) {
+      : p(rows, columns, columns + p_gap),
+        t(rows, columns / tried.predictions, columns / tried.predictions + t_gap),
+        weights(1, rows) {
     const bool probability = tried.is("binary_cross_entropy");
     p.fill([&] {
       const double wide = random.uniform(-3, 3) * (random.whole(0, 2) == 0 ? 8 : 1);
@@ -92,7 +96,7 @@ struct Bounds {
 
 template <class T>
 Bounds bounds_of(const Tried& tried, const Row& p, const Row& t) {
-  const Real columns = static_cast<Real>(p.size());
+  const Real columns = static_cast<Real>(t.size());
   Bounds bounds{8 * kEpsilon<T> * std::fabs(tried.value(p, t)), tried.gradient(p, t)};
   const Real divisor = tried.is("half_squared_error") ? 1 : columns;
   Row size(p.size());
@@ -120,6 +124,15 @@ Bounds bounds_of(const Tried& tried, const Row& p, const Row& t) {
     for (std::size_t j = 0; j < p.size(); ++j) {
       bounds.value += 8 * kEpsilon<T> * (std::exp(p[j]) + t[j] * std::fabs(p[j])) / divisor;
       size[j] = 8 * (std::exp(p[j]) + t[j]) / divisor;
+    }
+  } else if (tried.is("gaussian_nll")) {
+    for (std::size_t j = 0; j < t.size(); ++j) {
+      const Real d = p[j] - t[j], s = p[t.size() + j], precision = std::exp(-s),
+                 near = std::fabs(p[j]) + std::fabs(t[j]);
+      const Real square = precision * d * (12 * d + 2 * (d < 0 ? -near : near));  // with the rounding of d
+      bounds.value += kEpsilon<T> * (std::fabs(s) + square) / divisor;
+      size[j] = 12 * precision * near / divisor;
+      size[t.size() + j] = (1 + square) / divisor;
     }
   } else {
     for (std::size_t j = 0; j < p.size(); ++j) size[j] = 4 * (std::fabs(p[j]) + std::fabs(t[j])) / divisor;
@@ -169,7 +182,7 @@ TEST_CASE_TEMPLATE("a loss and its gradient keep to the formula", T, float, doub
   Random random(1);
   for (const Tried& tried : losses()) {
     for (const Size columns : kLengths) {
-      if (columns == 0) continue;
+      if (columns == 0 || columns % tried.predictions != 0) continue;
       for (const Size rows : {0, 1, 2, 7}) {
         for (const bool weighted : {false, true}) {
           for (const bool in_place : {false, true}) {
@@ -186,7 +199,7 @@ TEST_CASE_TEMPLATE("a loss and its gradient keep to the formula", T, float, doub
 
 TEST_CASE_TEMPLATE("the loss of one number is right to its last places, however small", T, float, double) {
   for (const Tried& tried : losses()) {
-    if (tried.takes("classes")) continue;  // a class of one is always right
+    if (tried.takes("classes") || tried.predictions > 1) continue;  // a class of one is always right
     CAPTURE(described(tried));
     Worst worst;
     for (const double t : {0.0, 0.25, 0.5, 1.0}) {
@@ -211,7 +224,7 @@ TEST_CASE("a gradient agrees with central differences of its own loss") {
     CAPTURE(described(tried));
     for (const bool labelled : {false, true}) {
       if (labelled && !tried.takes("classes")) continue;
-      const Size rows = 3, columns = 19;
+      const Size rows = 3, columns = 19 * tried.predictions;
       const double scale = 0.5, h = 1e-5;
       Problem<double> problem(tried, rows, columns, 0, 0, random);
       if (tried.is("binary_cross_entropy")) {
@@ -245,23 +258,27 @@ TEST_CASE_TEMPLATE("a loss gives the limit at extreme predictions, and NaN for N
     const std::vector<Real> extremes =
         probability ? std::vector<Real>{0, 1} : std::vector<Real>{-infinity, -1e4, 0, 1e4, infinity};
     const Real usual = probability ? 0.5 : 0;
-    for (const Size columns : {1, 2, 8, 16, 19}) {
+    for (const Size columns : {1, 2, 8, 16, 19, 38}) {
+      if (columns % tried.predictions != 0) continue;
       for (const Real extreme : extremes) {
-        for (const Real target : {0, 1}) {
+        for (const auto& [target, front] :
+             std::vector<std::pair<Real, bool>>{{0, false}, {1, false}, {0, true}, {1, true}}) {
           for (const bool labelled : {false, true}) {
             if (labelled && !tried.takes("classes")) continue;
             CAPTURE(columns);
             CAPTURE(extreme);
             CAPTURE(target);
+            CAPTURE(front);
             CAPTURE(labelled);
-            // the extreme stands last; the target is 1 there or, of a class, at the front
+            // the extreme stands at one end; the target is 1 there or, of a class, at the other
             Problem<T> problem(tried, 1, columns, 0, 0, random);
             problem.p.fill([&] { return usual; });
-            problem.p[columns - 1] = static_cast<T>(extreme);
+            problem.p[front ? 0 : columns - 1] = static_cast<T>(extreme);
             problem.t.fill([] { return 0; });
-            const bool hit = target == 1 || columns == 1;
-            problem.t[hit ? columns - 1 : 0] = tried.takes("classes") ? 1 : static_cast<T>(target);
-            problem.labels[0] = hit ? columns - 1 : 0;
+            const bool hit = target == 1;
+            const Size place = hit == front ? 0 : problem.t.columns() - 1;
+            problem.t[place] = tried.takes("classes") ? 1 : static_cast<T>(target);
+            problem.labels[0] = place;
             Matrix<T> dp(1, columns);
             const double value = loss(tried, problem, problem.p, labelled, false, 1, dp);
             const Row p = problem.p_row(0), t = problem.t_row(0, labelled);
@@ -279,13 +296,14 @@ TEST_CASE_TEMPLATE("a loss gives the limit at extreme predictions, and NaN for N
         }
       }
     }
-    for (Size place = 0; place < 35; ++place) {
+    const Size columns = 35 * tried.predictions;
+    for (Size place = 0; place < columns; ++place) {
       for (const bool labelled : {false, true}) {
         if (labelled && !tried.takes("classes")) continue;
-        Problem<T> problem(tried, 1, 35, 0, 0, random);
+        Problem<T> problem(tried, 1, columns, 0, 0, random);
         problem.p[place] = std::numeric_limits<T>::quiet_NaN();
         problem.t.fill([] { return 0.5; });
-        Matrix<T> dp(1, 35);
+        Matrix<T> dp(1, columns);
         CHECK(std::isnan(loss(tried, problem, problem.p, labelled, false, 1, dp)));
         CHECK(std::isnan(dp[place]));
       }
@@ -297,11 +315,12 @@ TEST_CASE_TEMPLATE("a row of weight 0 adds nothing", T, float, double) {
   Random random(4);
   for (const Tried& tried : losses()) {
     CAPTURE(described(tried));
-    Problem<T> problem(tried, 3, 21, 0, 0, random);
+    const Size columns = 21 * tried.predictions;
+    Problem<T> problem(tried, 3, columns, 0, 0, random);
     problem.weights.fill([] { return 0; });
-    Matrix<T> dp(3, 21);
+    Matrix<T> dp(3, columns);
     CHECK(loss(tried, problem, problem.p, false, true, 1, dp) == 0);
-    for (Size at = 0; at < 3 * 21; ++at) CHECK(dp[at] == 0);
+    for (Size at = 0; at < 3 * columns; ++at) CHECK(dp[at] == 0);
   }
 }
 

@@ -125,7 +125,8 @@ TEST_CASE_TEMPLATE("every activation and loss keeps to the plain loops, at odd s
         std::vector<TestLayer> layers;
         for (std::size_t i = 1; i < shape.size(); ++i) {
           const bool last = i + 1 == shape.size();
-          layers.push_back({shape[i], last ? last_activation(loss) : activation, (turn + i) % 4 != 0});
+          const Size units = last ? shape[i] * predictions_of(loss) : shape[i];
+          layers.push_back({units, last ? last_activation(loss) : activation, (turn + i) % 4 != 0});
         }
         const bool labelled = loss == "cross_entropy" && turn % 2 == 0;
         const Plan plan = with_optimizer(plan_of(shape[0], layers, loss), turn % 5 < 3 ? "sgd" : "adam");
@@ -133,6 +134,13 @@ TEST_CASE_TEMPLATE("every activation and loss keeps to the plain loops, at odd s
         ++turn;
       }
     }
+  }
+}
+
+TEST_CASE_TEMPLATE("every loss keeps to the plain loops on more rows than it takes at a time", T, float, double) {
+  for (const std::string& loss : names_of_losses()) {
+    const Plan plan = plan_of(3, {{4, "tanh"}, {2 * predictions_of(loss), last_activation(loss)}}, loss);
+    check_network<T>(plan, 1100, false, true);
   }
 }
 

@@ -110,11 +110,11 @@ TEST_CASE_TEMPLATE("a loss is the mean over its rows, weighted where weights are
     CAPTURE(name);
     const Values attributes = loss_attributes(name).back();
     for (const bool weighted : {false, true}) {
-      Matrix<T> p(5, 9), t(5, 9), weights(1, 5), dp(5, 9);
+      Matrix<T> p(5, 10), t(5, 10 / predictions_of(name)), weights(1, 5), dp(5, 10);
       p.fill([&] { return random.uniform(0.1, 0.9); });
       t.fill([&] { return random.uniform(0, 1); });
       weights.fill([&] { return random.uniform(0, 2); });
-      const double value = loss<T>(name, 5, 9, p.data(), {t.data(), nullptr}, weighted ? weights.data() : nullptr,
+      const double value = loss<T>(name, 5, 10, p.data(), {t.data(), nullptr}, weighted ? weights.data() : nullptr,
                                    dp.data(), attributes);
       Real sum = 0, total = 0;
       for (Size i = 0; i < 5; ++i) sum += weighted ? Real(weights[i]) : 1;
@@ -134,11 +134,13 @@ TEST_CASE_TEMPLATE("a loss is the mean over its rows, weighted where weights are
   }
 }
 
-TEST_CASE_TEMPLATE("an unknown name is refused", T, float, double) {
+TEST_CASE_TEMPLATE("an unknown name is refused, and an odd prediction where a target has two numbers", T, float,
+                   double) {
   T number = 0;
   CHECK_THROWS_AS(activation_forward<T>("mse", 1, 1, &number, &number), std::invalid_argument);
   CHECK_THROWS_AS(activation_backward<T>("", 1, 1, &number, &number, &number, &number), std::invalid_argument);
   CHECK_THROWS_AS(loss<T>("tanh", 1, 1, &number, {&number, nullptr}, nullptr, &number), std::invalid_argument);
+  CHECK_THROWS_AS(loss<T>("gaussian_nll", 1, 1, &number, {&number, nullptr}, nullptr, &number), std::invalid_argument);
   CHECK_THROWS_AS(optimizer_update<T>("SGD", 1, &number, &number, nullptr, 0, 0.1), std::invalid_argument);
 }
 

@@ -147,6 +147,8 @@ TEST_CASE("a plan that makes no sense is refused") {
       {"a width below 0", [](Plan& p) { p.widths[0] = -3; }},
       {"an unknown node", [](Plan& p) { p.nodes[1].primitive = "tan"; }},
       {"a loss for a node", [](Plan& p) { p.nodes[1].primitive = "mse"; }},
+      {"a loss with two outputs a target over five",
+       [](Plan& p) { p.loss.primitive = "gaussian_nll", p.prediction = 2; }},
       {"an unknown loss", [](Plan& p) { p.loss.primitive = "tanh"; }},
       {"an unknown optimizer", [](Plan& p) { p.optimizer.primitive = "sdg"; }},
       {"no inputs", [](Plan& p) { p.nodes[1].inputs.clear(); }},

@@ -130,6 +130,7 @@ TEST_CASE_TEMPLATE("run_steps is a loop of step, bit for bit", T, float, double)
     const Plan classes =
         with_optimizer(plan_of(13, {{37, "tanh"}, {34, "relu"}, {5, "softmax"}}, "cross_entropy", true), optimizer);
     const Plan values = with_optimizer(plan_of(13, {{37, "sigmoid"}, {3}}, "mse"), optimizer);
+    const Plan pairs = with_optimizer(plan_of(13, {{37, "sigmoid"}, {6}}, "gaussian_nll"), optimizer);
     const Plan value = with_optimizer(plan_of(40, {{1, "tanh"}}, "mse"), optimizer);
     for (const bool weighted : {false, true}) {
       for (const bool labelled : {false, true}) check_run_steps<T>(classes, 50, 16, labelled, weighted);
@@ -137,6 +138,7 @@ TEST_CASE_TEMPLATE("run_steps is a loop of step, bit for bit", T, float, double)
       check_run_steps<T>(values, 48, 16, false, weighted);
       check_run_steps<T>(values, 7, 1, false, weighted);
       check_run_steps<T>(values, 5, 100, false, weighted);
+      check_run_steps<T>(pairs, 50, 16, false, weighted);
       check_run_steps<T>(value, 50, 16, false, weighted);
     }
   }

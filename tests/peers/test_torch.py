@@ -22,6 +22,14 @@ TORCH_ACTIVATIONS = {
     "gelu": torch.nn.GELU(),
     "softmax": torch.nn.Softmax(dim=-1),
 }
+
+
+def gaussian_nll(p, t):
+    """PyTorch's takes variances, and holds them at 1e-6 or more."""
+    means, log_variances = p.chunk(2, dim=1)
+    return functional.gaussian_nll_loss(means, t, log_variances.exp(), eps=1e-300, reduction="none")
+
+
 TORCH_LOSSES = [  # ours, and PyTorch's loss of each element, or of each row where it couples them
     ("mse", {}, functional.mse_loss),
     ("half_squared_error", {}, lambda p, t, reduction: ((p - t) ** 2).sum(dim=1) / 2),
@@ -32,6 +40,7 @@ TORCH_LOSSES = [  # ours, and PyTorch's loss of each element, or of each row whe
     ("quantile", {}, lambda p, t, reduction: torch.maximum(0.5 * (t - p), -0.5 * (t - p))),
     ("quantile", {"q": 0.9}, lambda p, t, reduction: torch.maximum(0.9 * (t - p), -0.1 * (t - p))),
     ("poisson", {}, functional.poisson_nll_loss),
+    ("gaussian_nll", {}, lambda p, t, reduction: gaussian_nll(p, t)),
     ("binary_cross_entropy", {}, functional.binary_cross_entropy),
     ("binary_cross_entropy_with_logits", {}, functional.binary_cross_entropy_with_logits),
     ("cross_entropy", {}, functional.cross_entropy),
@@ -75,6 +84,9 @@ def loss_data(name, form):
     rng = np.random.default_rng(1)
     p, t = rng.normal(0, 4, (40, 7)), rng.normal(size=(40, 7))
     p[:9, 3] = [0, 1e-8, -1e-8, 20, -20, 100, -100, 500, -500]
+    if name == "gaussian_nll":
+        p = np.concatenate([p, rng.uniform(-9, 9, p.shape)], axis=1)
+        p[:3, 10] = [20, -20, 100]
     if name == "poisson":
         t = rng.poisson(3, t.shape).astype(float)
     if name.startswith("binary"):

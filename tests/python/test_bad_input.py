@@ -332,6 +332,28 @@ def test_one_output_takes_only_one_target_a_row(backend):
         refuses(model, ValueError, message, lambda y=y: model.evaluate(X, y, loss="mse"))
 
 
+@pytest.mark.parametrize("door", [door for door in Y_DOORS if "validation_data" not in door])
+def test_gaussian_nll_wants_an_even_number_of_outputs(backend, door):
+    model = model_for()
+    message = f"{door}: gaussian_nll expects 2 outputs for each column of y, the model has 3"
+    refuses(model, ValueError, message, lambda: Y_DOORS[door](model, "gaussian_nll", SOFT))
+
+
+@pytest.mark.parametrize("width", [0, 2, 4])
+def test_gaussian_nll_takes_half_as_many_columns_as_the_model_has_outputs(backend, width):
+    model = model_for(outputs=2)
+    y = np.zeros((5, width), "float32")
+    message = (
+        f"Trainer.step: expected y of shape (5, 1) or (5,), got (5, {width}); "
+        "gaussian_nll predicts 2 numbers for each one of y"
+    )
+    trainer = dg.Trainer(model, "gaussian_nll", dg.SGD(0.1))
+    refuses(model, ValueError, message, lambda: trainer.step(X, y))
+    trainer.step(X, np.zeros(5))
+    x = X.astype("float32")
+    refuses(model, ValueError, message, lambda: trainer.step(x, y))
+
+
 # ---- sample_weight
 
 WEIGHT_DOORS = {

@@ -22,7 +22,7 @@ def targets(loss, rng, rows, outputs):
     """Targets that suit a loss."""
     match PRIMITIVES[loss].target:
         case "values":
-            return rng.normal(size=(rows, outputs))
+            return rng.normal(size=(rows, outputs // PRIMITIVES[loss].predictions))
         case "counts":
             return rng.poisson(2, (rows, outputs))
         case "probabilities":
@@ -458,10 +458,10 @@ COMBINATIONS = [  # hidden activation, last activation, loss
 @pytest.mark.parametrize("case", COMBINATIONS, ids=lambda case: "-".join(map(str, case)))
 def test_gradients_of_every_activation_and_loss_are_right(backend, dtype, rng, case):
     hidden, last, loss = case
-    model = dg.Sequential([dg.Dense(4, hidden), dg.Dense(3, last)], input_size=3, dtype=dtype, seed=6)
-    x, y = rng.normal(size=(5, 3)), targets(loss, rng, 5, 3)
+    model = dg.Sequential([dg.Dense(4, hidden), dg.Dense(4, last)], input_size=3, dtype=dtype, seed=6)
+    x, y = rng.normal(size=(5, 3)), targets(loss, rng, 5, 4)
     before = model.parameters.copy()
-    for target in [y, np.arange(5) % 3] if PRIMITIVES[loss].target == "classes" else [y]:
+    for target in [y, np.arange(5) % 4] if PRIMITIVES[loss].target == "classes" else [y]:
         report = dg.check_gradients(model, x, target, loss)
         assert list(report) == ["layers.0.w", "layers.0.b", "layers.1.w", "layers.1.b", "x"]
         assert report.largest == max(report.values())
@@ -472,9 +472,10 @@ def test_gradients_of_every_activation_and_loss_are_right(backend, dtype, rng, c
 @pytest.mark.parametrize("loss", LOSSES)
 def test_gradients_are_right_at_widths_and_batches_that_fill_no_vector(backend, rng, loss):
     last = "sigmoid" if loss == "binary_cross_entropy" else None
-    layers = [dg.Dense(17, "tanh"), dg.Dense(9, "sigmoid"), dg.Dense(11, "tanh"), dg.Dense(5, last)]
+    outputs = 5 * PRIMITIVES[loss].predictions
+    layers = [dg.Dense(17, "tanh"), dg.Dense(9, "sigmoid"), dg.Dense(11, "tanh"), dg.Dense(outputs, last)]
     model = dg.Sequential(layers, input_size=13, seed=0)
-    x, y = rng.normal(size=(19, 13)), targets(loss, rng, 19, 5)
+    x, y = rng.normal(size=(19, 13)), targets(loss, rng, 19, outputs)
     assert dg.check_gradients(model, x, y, loss).largest < 1e-7
 
 
@@ -581,9 +582,9 @@ def test_trace_of_a_saturated_softmax_gives_the_gradient_of_z(backend, dtype):
 @pytest.mark.parametrize("case", COMBINATIONS, ids=lambda case: "-".join(map(str, case)))
 def test_trace_agrees_with_forward_backward_and_evaluate(backend, rng, case):
     hidden, last, loss = case
-    model = dg.Sequential([dg.Dense(4, hidden), dg.Dense(3, last)], input_size=3, dtype="float64", seed=6)
+    model = dg.Sequential([dg.Dense(4, hidden), dg.Dense(4, last)], input_size=3, dtype="float64", seed=6)
     x = rng.normal(size=(5, 3))
-    y = targets(loss, rng, 5, 3)
+    y = targets(loss, rng, 5, 4)
     trace = model.trace(x, y, loss)
     assert trace.loss == pytest.approx(model.evaluate(x, y, loss=loss)["loss"], rel=1e-13)
     assert_close(model.forward(x), trace.layers[-1].y)

@@ -387,6 +387,9 @@ def row_losses(name, p, t, delta=1.0, q=0.5, label_smoothing=0.0):
             return np.maximum(q * (t - p), (q - 1) * (t - p)).mean(axis=1)
         case "poisson":
             return -(stats.poisson.logpmf(t, np.exp(p)) + special.gammaln(t + 1)).mean(axis=1)
+        case "gaussian_nll":
+            m, s = np.split(p, 2, axis=1)
+            return -(stats.norm.logpdf(t, m, np.exp(s / 2)) + np.log(2 * np.pi) / 2).mean(axis=1)
         case "binary_cross_entropy":
             return -(special.xlogy(t, p) + special.xlog1py(1 - t, -p)).mean(axis=1)
         case "binary_cross_entropy_with_logits":
@@ -410,7 +413,7 @@ def loss_case(name, rng, dtype, shape):
         t = rng.uniform(0, 1, shape)
     elif PRIMITIVES[name].target == "classes":
         t = rng.dirichlet(np.ones(shape[1]), shape[0])
-    return p.astype(dtype), t.astype(dtype)
+    return p.astype(dtype), t[:, : shape[1] // PRIMITIVES[name].predictions].astype(dtype)
 
 
 def loss_words(case):
@@ -423,7 +426,8 @@ def loss_words(case):
 @pytest.mark.parametrize("shape", [(1, 2), (5, 3), (17, 33), (64, 10)], ids=str)
 @pytest.mark.parametrize(("name", "attributes"), LOSSES, ids=loss_words)
 def test_losses_agree_with_their_formula(backend, dtype, rng, name, attributes, shape):
-    p, t = loss_case(name, rng, dtype, shape)
+    rows, targets = shape
+    p, t = loss_case(name, rng, dtype, (rows, targets * PRIMITIVES[name].predictions))
     value, gradient = dg.ops.loss(name, p, t, **attributes)
     assert isinstance(value, float)
     assert gradient.dtype == dtype
@@ -450,7 +454,7 @@ def test_weighted_losses_are_sum_w_l_over_sum_w(backend, dtype, rng, name, attri
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("name", "attributes"), LOSSES, ids=loss_words)
 def test_loss_gradients_agree_with_central_differences(backend, dtype, rng, name, attributes, weighted):
-    p, t = loss_case(name, rng, dtype, (4, 3))
+    p, t = loss_case(name, rng, dtype, (4, 6))
     weights = rng.uniform(0.5, 2, 4).astype(dtype) if weighted else None
     shares = np.full(4, 0.25) if weights is None else weights.astype("float64") / weights.sum(dtype="float64")
     target = t.astype("float64")
@@ -561,6 +565,29 @@ def test_losses_of_extreme_predictions_are_the_limit(backend, dtype, case):
     np.testing.assert_allclose(slope, [[gradient]], rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "case",  # mean, log-variance, target, value, gradient
+    [
+        (1, 0, 1, 0, [0, 0.5]),
+        (3, np.log(4), 1, np.log(2) + 0.5, [0.5, 0]),
+        (1e4, 0, 0, 5e7, [1e4, -5e7]),
+        (-np.inf, 0, 0, np.inf, [-np.inf, -np.inf]),
+        (1, 1e4, 0, 5e3, [0, 0.5]),
+        (1, np.inf, 0, np.inf, [0, 0.5]),
+        (1, -1e4, 0, np.inf, [np.inf, -np.inf]),
+        (1, -np.inf, 0, np.inf, [np.inf, -np.inf]),
+        (1, -1e4, 1, -5e3, [0, 0.5]),
+        (1, -np.inf, 1, -np.inf, [0, 0.5]),
+    ],
+    ids=str,
+)
+def test_gaussian_nll_of_extreme_predictions_is_the_limit(backend, dtype, case):
+    mean, log_variance, target, value, gradient = case
+    got, slope = dg.ops.loss("gaussian_nll", np.array([[mean, log_variance]], dtype), [[target]])
+    assert got == pytest.approx(value, rel=1e-6)
+    np.testing.assert_allclose(slope, [gradient], rtol=1e-6, atol=1e-7)
+
+
 @pytest.mark.parametrize("distance", [1e-15, 1e-10, 1e-6, 1e-3, 0.1, 1, 1.2, 1.3, 5.0, 50.0])
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_log_cosh_keeps_its_precision_near_its_minimum_and_far_from_it(backend, dtype, distance, sign):
@@ -586,7 +613,7 @@ def test_a_nan_among_the_predictions_makes_loss_and_gradient_nan(backend, dtype,
 
 @pytest.mark.parametrize(("name", "attributes"), LOSSES, ids=loss_words)
 def test_loss_writes_the_gradient_to_out(backend, dtype, rng, name, attributes):
-    p, t = loss_case(name, rng, dtype, (6, 5))
+    p, t = loss_case(name, rng, dtype, (6, 10))
     before, out = p.copy(), np.full_like(p, np.nan)
     value, returned = dg.ops.loss(name, p, t, out=out, **attributes)
     expected = dg.ops.loss(name, p, t, **attributes)

@@ -62,6 +62,7 @@ def test_an_activation_has_a_pair_of_formulas_that_take_its_attributes(row):
 def test_a_loss_has_a_formula_a_link_and_a_fusion_that_exist(row):
     formula = inspect.signature(getattr(losses, row.name))
     assert list(formula.parameters) == ["p", "t", *(a.name for a in row.attributes)]
+    assert row.predictions >= 1
     assert row.link is None or row.link in names("activation")
     assert (row.link is None) == (row.target in ("values", "counts"))
     if row.fuses is not None:
@@ -69,7 +70,7 @@ def test_a_loss_has_a_formula_a_link_and_a_fusion_that_exist(row):
         assert activation in names("activation")
         assert fused in names("loss")
         assert PRIMITIVES[fused].link == activation
-        assert PRIMITIVES[fused].target == row.target
+        assert (PRIMITIVES[fused].target, PRIMITIVES[fused].predictions) == (row.target, row.predictions)
 
 
 @pytest.mark.parametrize("row", rows("optimizer"))

@@ -21,11 +21,11 @@ def accept_batch(plan: Plan, x: Any, y: Any, sample_weight: Any) -> None:
     """Refuse a batch that the plan cannot read as it lies."""
     if plan.loss is None:
         raise ValueError("Network.step: expected a plan with a loss, got one without")
-    width = plan.widths[plan.loss.prediction]
+    row = PRIMITIVES[plan.loss.primitive]
+    target, width = row.target, plan.widths[plan.loss.prediction] // row.predictions
     accept_floats("Network.step", x, plan.dtype, (None, plan.widths[plan.input]))
     if len(x) == 0:
         raise ValueError("Network.step: expected at least 1 row, got 0")
-    target = PRIMITIVES[plan.loss.primitive].target
     if target == "classes" and getattr(y, "ndim", 0) == 1:
         if type(y) is not np.ndarray or y.dtype != np.int64 or len(y) != len(x) or width < 2:
             raise TypeError("Network.step: expected y of int64 labels, one for each row")

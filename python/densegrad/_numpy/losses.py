@@ -2,7 +2,7 @@
 
 Each function gives the loss of every row and the gradient of that row's loss; ``loss`` in ``ops.py``
 makes the (weighted) mean of both over the batch. A target has the prediction's shape, or holds one
-integer label a row for ``cross_entropy`` and ``nll``.
+integer label a row for ``cross_entropy`` and ``nll``, or is half as wide for ``gaussian_nll``.
 """
 
 from __future__ import annotations
@@ -68,6 +68,19 @@ def poisson(p: FloatArray, t: FloatArray) -> tuple[FloatArray, FloatArray]:
     rate = np.exp(p)
     loss = rate - np.where(t == 0, 0, t * p)  # never 0 times infinity
     return np.where(rate == np.inf, np.inf, loss).mean(axis=1), (rate - t) / p.shape[1]
+
+
+def gaussian_nll(p: FloatArray, t: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """l = mean_j 1/2 (s_j + z_j^2), z = (m - t) exp(-s / 2); the means m are the first half of p, s the second.
+
+    dl/dm = z exp(-s / 2) / targets; dl/ds = 1/2 (1 - z^2) / targets.
+    """
+    m, s = np.split(p, 2, axis=1)
+    d, precise = m - t, np.exp(-s / 2)
+    z = d * np.where(d == 0, np.minimum(precise, 1), precise)  # never 0 times infinity
+    loss = np.where(z * z == np.inf, np.inf, (s + z * z) / 2)
+    gradient = np.concatenate([np.where(d == 0, z, z * precise), (1 - z * z) / 2], axis=1)
+    return loss.mean(axis=1), gradient / t.shape[1]
 
 
 def binary_cross_entropy(p: FloatArray, t: FloatArray) -> tuple[FloatArray, FloatArray]:
