@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import safetensors
 import safetensors.numpy
 
-from densegrad import _check, plan
+from densegrad import _check, losses, plan
 from densegrad.layers import from_description
 from densegrad.version import __version__
 
@@ -58,7 +58,7 @@ def save(model: BaseModel, path: str | os.PathLike[str]) -> None:
         "format": FORMAT,
         "version": __version__,
         "model": model.config(),
-        "loss": model.loss,
+        "loss": losses.to_json(model.loss),
         "noise_seed": model.noise_seed,
     }
     tensors = {slot.name: model.view(slot) for slot in model.slots()}
@@ -126,9 +126,7 @@ def _described(name: str, text: str, shapes: dict[str, tuple[int, ...]]) -> Base
         nodes = plan.lower(layers, input_size, model.dtype).nodes
         expected = {slot.name: slot.shape for node in nodes for slot in node.slots}
         noise_seed = _check.count("model", "noise_seed", description.get("noise_seed", 0), low=0)
-        loss = description["loss"]
-        if loss is not None:
-            _check.primitive("model", "loss", loss)
+        loss = losses.from_json("model", description["loss"])
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         why = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"load: the description in {name!r} cannot be used; {why}") from None

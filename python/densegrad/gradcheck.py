@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from densegrad.evaluation import checked_rows
-from densegrad.losses import resolve
+from densegrad.losses import Loss, resolve
 from densegrad.pieces import network_of
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class GradientReport(Mapping[str, float]):
         return f"<GradientReport largest {self.largest:.1e}; {', '.join(rows)}>"
 
 
-def check_gradients(model: BaseModel, x: Any, y: Any, loss: str) -> GradientReport:
+def check_gradients(model: BaseModel, x: Any, y: Any, loss: str | Loss) -> GradientReport:
     """Compare the gradients of a loss with central differences, parameter by parameter.
 
     For each number p the difference (L(p + h) - L(p - h)) / 2h, h = 6e-6 max(1, |p|), is computed in
@@ -55,7 +55,7 @@ def check_gradients(model: BaseModel, x: Any, y: Any, loss: str) -> GradientRepo
     Args:
         model: Left as it is.
         x, y: A few rows; each number of the model costs two forward passes.
-        loss: Name of the loss.
+        loss: Name or object.
 
     Returns:
         A report by parameter: about 1e-9 for right gradients.

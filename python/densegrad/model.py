@@ -16,7 +16,7 @@ from densegrad._memory import aligned_zeros
 from densegrad._numpy.types import FloatArray
 from densegrad._primitives import PRIMITIVES
 from densegrad.layers import Layer, PythonActivation, describe, flattened, is_function
-from densegrad.losses import resolve
+from densegrad.losses import Loss, resolve
 from densegrad.pieces import network_of
 from densegrad.summary import Summary, summarize
 
@@ -48,7 +48,7 @@ class BaseModel:
         self.dtype = _check.dtype(who, dtype)
         self.seed = None if seed is None else _check.count(who, "seed", seed, low=0)
         self.generator = np.random.default_rng(self.seed)
-        self.loss: str | None = None
+        self.loss: str | Loss | None = None
         self.input_size: int | None = None
         self._parameters: FloatArray | None = None
         self._gradients: FloatArray | None = None
@@ -208,7 +208,7 @@ class BaseModel:
 
     # ---- training
 
-    def fit(self, x: Any, y: Any, *, loss: str, optimizer: Optimizer, **options: Any) -> History:
+    def fit(self, x: Any, y: Any, *, loss: str | Loss, optimizer: Optimizer, **options: Any) -> History:
         """Train on mini-batches; the options and their meaning are those of ``Trainer.fit``."""
         from densegrad.training import Trainer  # the floor above, which trains models
 
@@ -219,7 +219,7 @@ class BaseModel:
         x: Any,
         y: Any,
         *,
-        loss: str | None = None,
+        loss: str | Loss | None = None,
         metrics: Sequence[str | Metric] = (),
         sample_weight: Any = None,
     ) -> dict[str, float]:
@@ -227,7 +227,7 @@ class BaseModel:
 
         Args:
             x, y: As for ``fit``.
-            loss: Name of the loss; by default the one trained with.
+            loss: Name or object; by default the one trained with.
             metrics: Names such as ``"accuracy"``, objects or functions, as for ``fit``.
             sample_weight: (batch,) weights.
 
@@ -241,7 +241,7 @@ class BaseModel:
             raise ValueError(f"{who}: expected loss=..., because the model has not been trained with one")
         return evaluate(who, self, x, y, resolve(who, loss or self.loss), metrics, sample_weight)
 
-    def trace(self, x: Any, y: Any, loss: str) -> Trace:
+    def trace(self, x: Any, y: Any, loss: str | Loss) -> Trace:
         """Every quantity of one forward and backward pass: x, z, y, dy, dz, dw, db of each layer."""
         from densegrad.trace import trace
 

@@ -12,7 +12,7 @@ from densegrad._numpy.types import FloatArray, IndexArray
 from densegrad._primitives import names
 from densegrad.evaluation import checked_rows
 from densegrad.layers import flattened
-from densegrad.losses import resolve
+from densegrad.losses import Loss, resolve
 
 if TYPE_CHECKING:
     from densegrad.model import BaseModel
@@ -58,7 +58,7 @@ class Trace:
         return "\n".join([f"loss = {self.loss:.9g}", *map(str, self.layers)])
 
 
-def trace(model: BaseModel, x: Any, y: Any, loss: str) -> Trace:
+def trace(model: BaseModel, x: Any, y: Any, loss: str | Loss) -> Trace:
     """Run every op of the plan one by one, and keep what each gives."""
     ops = _backend.active()
     named = resolve(f"{type(model).__name__}.trace", loss)

@@ -15,7 +15,7 @@ from densegrad.errors import DivergenceError
 from densegrad.evaluation import Rows, checked_rows, measure, rehearse
 from densegrad.history import History
 from densegrad.layers import Standardize
-from densegrad.losses import resolve
+from densegrad.losses import Loss, named, resolve
 from densegrad.metrics import Metric
 from densegrad.metrics import check as check_metrics
 from densegrad.optimizers import Optimizer
@@ -32,7 +32,7 @@ class Trainer:
 
     Args:
         model: The model to train, in place.
-        loss: Name of the loss.
+        loss: A name such as ``"mse"``, or an object such as ``dg.losses.Huber(delta=0.3)``.
         optimizer: An optimiser object such as ``dg.SGD(0.1)``; it keeps its state between trainers.
 
     >>> import numpy as np, densegrad as dg
@@ -44,7 +44,7 @@ class Trainer:
     (3.0, 1.0)
     """
 
-    def __init__(self, model: BaseModel, loss: str, optimizer: Optimizer) -> None:
+    def __init__(self, model: BaseModel, loss: str | Loss, optimizer: Optimizer) -> None:
         if not hasattr(model, "plan_version"):
             raise TypeError(f"Trainer: expected model as an object such as dg.Sequential([...]), got {model!r}")
         if not isinstance(optimizer, Optimizer):
@@ -52,6 +52,7 @@ class Trainer:
         self.model = model
         self.optimizer = optimizer
         self._loss = resolve("Trainer", loss)
+        self._named = named(self._loss)
         model.check_loss("Trainer", self._loss)
         self._turn = model.turn
         self._network: Any = None
@@ -89,7 +90,7 @@ class Trainer:
             if not -np.inf < loss < np.inf:
                 raise DivergenceError(loss, optimizer.steps, optimizer.lr)
             optimizer.steps += 1
-            self.model.loss = self._loss.primitive
+            self.model.loss = self._named
             return loss
 
     def apply_gradients(self) -> None:
@@ -99,7 +100,7 @@ class Trainer:
         with self._turn:
             self.model.require_built("apply_gradients")
             self._ready().apply_gradients(self.model.gradients, self.optimizer.lr, self.optimizer.steps)
-            self.model.loss = self._loss.primitive
+            self.model.loss = self._named
             self.optimizer.steps += 1
 
     def fit(
@@ -179,7 +180,7 @@ class Trainer:
                 if shuffle:
                     self.model.generator.shuffle(order)
                 values = self._run_epoch(epoch, rows, order, batch_size, bar)
-                self.model.loss = self._loss.primitive
+                self.model.loss = self._named
                 if names:
                     values.update(_without_loss(measure(self.model, self._loss, names, rows)))
                 if validation is not None:

@@ -569,6 +569,12 @@ model.fit(X, LABELS, loss="msee", optimizer=dg.SGD(0.1))
     ValueError: Trainer: unknown loss 'msee'; did you mean 'mse'?
 model.fit(X, LABELS, loss="crossentropy", optimizer=dg.SGD(0.1))
     ValueError: Trainer: unknown loss 'crossentropy'; did you mean 'cross_entropy'...
+model.fit(X, LABELS, loss="Huber", optimizer=dg.SGD(0.1))
+    ValueError: Trainer: unknown loss 'Huber'; did you mean 'huber'?
+model.fit(X, LABELS, loss="quantil", optimizer=dg.SGD(0.1))
+    ValueError: Trainer: unknown loss 'quantil'; did you mean 'quantile'?
+model.fit(X, LABELS, loss="guassian_nll", optimizer=dg.SGD(0.1))
+    ValueError: Trainer: unknown loss 'guassian_nll'; did you mean 'gaussian_nll'?
 model.fit(X, LABELS, loss=None, optimizer=dg.SGD(0.1))
     TypeError: Trainer: expected loss as a name (mse, ...), got NoneType None
 model.fit(X, LABELS, loss="mse", optimizer="sgd")

@@ -354,6 +354,11 @@ DAMAGED = {
     "no format": {"format": None},
     "loss": {"loss": "exec"},
     "loss of no text": {"loss": ["mse"]},
+    "loss without a name": {"loss": {"delta": 0.3}},
+    "unknown loss with attributes": {"loss": {"name": "exec", "delta": 0.3}},
+    "loss with another's attribute": {"loss": {"name": "huber", "q": 0.5}},
+    "loss with an attribute out of range": {"loss": {"name": "huber", "delta": -1}},
+    "loss with text for an attribute": {"loss": {"name": "huber", "delta": "1"}},
     "features of float": {"model/input_size": 2.0},
 }
 
