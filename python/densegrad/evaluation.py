@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from densegrad import _backend, _check, metrics, plan
+from densegrad._class_weight import row_weights
 from densegrad._numpy.types import FloatArray, IndexArray
 from densegrad._primitives import PRIMITIVES
 from densegrad.metrics import Metric
@@ -18,12 +19,16 @@ if TYPE_CHECKING:
 Rows = tuple[FloatArray, FloatArray | IndexArray, FloatArray | None]  # x, y, sample_weight
 
 
-def checked_rows(who: str, model: BaseModel, loss: plan.Loss, x: Any, y: Any, sample_weight: Any) -> Rows:
+def checked_rows(
+    who: str, model: BaseModel, loss: plan.Loss, x: Any, y: Any, sample_weight: Any, class_weight: Any = None
+) -> Rows:
     """x, y and weights, converted, and refused where anything about them is wrong; the model stays as it is."""
+    row, outputs = PRIMITIVES[loss.primitive], model.output_size
     width = _check.feature_count(who, x) if model.input_size is None else model.input_size
     x = _check.features(who, x, width, model.dtype)
-    y = _check.targets(who, PRIMITIVES[loss.primitive], y, len(x), model.output_size, model.dtype)
-    return x, y, _check.sample_weight(who, sample_weight, len(x), model.dtype)
+    y = _check.targets(who, row, y, len(x), outputs, model.dtype)
+    sample_weight = _check.sample_weight(who, sample_weight, len(x), model.dtype)
+    return x, y, row_weights(who, row, class_weight, y, outputs, sample_weight, model.dtype)
 
 
 def evaluate(
@@ -34,12 +39,13 @@ def evaluate(
     loss: plan.Loss,
     given: Sequence[str | Metric],
     sample_weight: Any,
+    class_weight: Any,
 ) -> dict[str, float]:
     """Check the rows, then ``measure`` them."""
     model.require_built("evaluate")
     model.check_loss(who, loss)
     named = metrics.check(who, given)
-    return measure(model, loss, named, checked_rows(who, model, loss, x, y, sample_weight))
+    return measure(model, loss, named, checked_rows(who, model, loss, x, y, sample_weight, class_weight))
 
 
 def rehearse(model: BaseModel, loss: plan.Loss, named: Mapping[str, Metric], *parts: Rows | None) -> None:

@@ -222,6 +222,7 @@ class BaseModel:
         loss: str | Loss | None = None,
         metrics: Sequence[str | Metric] = (),
         sample_weight: Any = None,
+        class_weight: Any = None,
     ) -> dict[str, float]:
         """The loss and metrics over all rows.
 
@@ -230,6 +231,7 @@ class BaseModel:
             loss: Name or object; by default the one trained with.
             metrics: Names such as ``"accuracy"``, objects or functions, as for ``fit``.
             sample_weight: (batch,) weights.
+            class_weight: As for ``fit``; ``"balanced"`` counts the classes of these rows.
 
         Returns:
             ``{"loss": ..., metric: ...}``.
@@ -239,7 +241,7 @@ class BaseModel:
         who = f"{type(self).__name__}.evaluate"
         if loss is None and self.loss is None:
             raise ValueError(f"{who}: expected loss=..., because the model has not been trained with one")
-        return evaluate(who, self, x, y, resolve(who, loss or self.loss), metrics, sample_weight)
+        return evaluate(who, self, x, y, resolve(who, loss or self.loss), metrics, sample_weight, class_weight)
 
     def trace(self, x: Any, y: Any, loss: str | Loss) -> Trace:
         """Every quantity of one forward and backward pass: x, z, y, dy, dz, dw, db of each layer."""

@@ -113,6 +113,7 @@ class Trainer:
         shuffle: bool = True,
         validation_data: Sequence[Any] | None = None,
         sample_weight: Any = None,
+        class_weight: Any = None,
         metrics: Sequence[str | Metric] = (),
         progress: bool | None = None,
     ) -> History:
@@ -128,6 +129,10 @@ class Trainer:
             shuffle: Draw a new order each epoch from the model's generator.
             validation_data: ``(x, y)`` or ``(x, y, sample_weight)``, measured at each epoch's end.
             sample_weight: (rows,) weights.
+            class_weight: For a loss on classes, what a row's weight is multiplied by: a dict ``{label: weight}``, in
+                which the labels left out weigh 1, a sequence with a weight for each class, or ``"balanced"``, rows /
+                (classes x rows of the class). A soft target weighs the mean over its classes; with one output of a
+                binary loss they are 0 and 1. It does not weigh validation_data.
             metrics: Measured at each epoch's end: names such as ``"accuracy"``, objects such as
                 ``dg.metrics.TopK(3)``, or functions (prediction, target, sample_weight) -> number, recorded under
                 their name.
@@ -146,7 +151,9 @@ class Trainer:
         if self._turn.locked():
             raise _taken(who)
         with self._turn:
-            return self._fit(who, x, y, epochs, batch_size, shuffle, validation_data, sample_weight, metrics, progress)
+            return self._fit(
+                who, x, y, epochs, batch_size, shuffle, validation_data, sample_weight, class_weight, metrics, progress
+            )
 
     def _fit(
         self,
@@ -158,13 +165,14 @@ class Trainer:
         shuffle: bool,
         validation_data: Sequence[Any] | None,
         sample_weight: Any,
+        class_weight: Any,
         metrics: Sequence[str | Metric],
         progress: bool | None,
     ) -> History:
         epochs = _check.count(who, "epochs", epochs)
         batch_size = _check.count(who, "batch_size", batch_size)
         names = check_metrics(who, metrics)
-        rows = checked_rows(who, self.model, self._loss, x, y, sample_weight)
+        rows = checked_rows(who, self.model, self._loss, x, y, sample_weight, class_weight)
         validation = self._validation_rows(who, validation_data, rows)
         rehearse(self.model, self._loss, names, rows, validation)
         self._build(rows)

@@ -126,6 +126,21 @@ def test_a_loss_and_its_gradient_are_those_of_torch(backend, case, form, weighte
     np.testing.assert_allclose(gradient, p_torch.grad.numpy(), rtol=rtol, atol=1e-15)
 
 
+@pytest.mark.parametrize("name", CLASSES)
+def test_class_weight_is_the_weight_of_torch(backend, name):
+    rng = np.random.default_rng(4)
+    x, labels, weights = rng.normal(size=(40, 3)), rng.integers(0, 5, 40), rng.uniform(0, 3, 5)
+    model = dg.Sequential([dg.Dense(5)], input_size=3, dtype="float64", seed=0)
+    w = torch.tensor(model.layers[0].w.copy(), requires_grad=True)
+    theirs = functional.cross_entropy if name == "cross_entropy" else functional.nll_loss
+    loss = theirs(torch.tensor(x) @ w, torch.tensor(labels), weight=torch.tensor(weights))
+    loss.backward()
+    options = {"loss": name, "class_weight": weights}
+    assert model.evaluate(x, labels, **options)["loss"] == pytest.approx(loss.item(), rel=1e-13)
+    model.fit(x, labels, optimizer=dg.SGD(1.0), batch_size=40, **options)
+    np.testing.assert_allclose(model.layers[0].w, (w - w.grad).detach().numpy(), rtol=1e-12)
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "gelu"])
 def test_fifty_steps_follow_torch_to_ten_digits(backend, optimizer, activation):

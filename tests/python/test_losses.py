@@ -10,6 +10,7 @@ import pickle
 import numpy as np
 import pytest
 import safetensors
+from sklearn.utils.class_weight import compute_sample_weight
 
 import densegrad as dg
 from densegrad._primitives import PRIMITIVES, names
@@ -201,3 +202,159 @@ def test_a_file_says_the_loss_with_its_parameters_in_plain_words(rng, tmp_path):
     model.save(path)
     with safetensors.safe_open(path, framework="numpy") as file:
         assert json.loads(file.metadata()["densegrad"])["loss"] == {"name": "huber", "delta": 0.3}
+
+
+# ---- class_weight
+
+
+WEIGHTS = np.array([0.5, 3.0, 1.25])
+LABELS = np.array([0, 0, 2, 1, 0, 0, 2, 0, 1, 0, 0])
+SOFT = np.random.default_rng(5).dirichlet(np.ones(3), len(LABELS))
+LOGITS = "binary_cross_entropy_with_logits"
+
+FORMS = {  # loss, y, outputs, weights of the classes, the weight of each row's class
+    "labels": ("cross_entropy", LABELS, 3, WEIGHTS, WEIGHTS[LABELS]),
+    "one column of labels": ("cross_entropy", LABELS[:, None], 3, WEIGHTS, WEIGHTS[LABELS]),
+    "one-hot rows": ("cross_entropy", np.eye(3)[LABELS], 3, WEIGHTS, WEIGHTS[LABELS]),
+    "soft rows": ("cross_entropy", SOFT, 3, WEIGHTS, SOFT @ WEIGHTS),
+    "labels of nll": ("nll", LABELS, 3, WEIGHTS, WEIGHTS[LABELS]),
+    "yes or no": (LOGITS, LABELS > 0, 1, WEIGHTS[:2], np.where(LABELS > 0, 3.0, 0.5)),
+    "a column of probabilities": (LOGITS, SOFT[:, :1], 1, WEIGHTS[:2], 0.5 + 2.5 * SOFT[:, 0]),
+    "a sigmoid": ("binary_cross_entropy", LABELS > 0, 1, WEIGHTS[:2], np.where(LABELS > 0, 3.0, 0.5)),
+}
+
+
+def trained(form, dtype, x, **options):
+    """A model after two epochs, and their losses; the last batch of an epoch is smaller."""
+    loss, y, outputs, _, _ = FORMS[form]
+    model = net(outputs=outputs, last="sigmoid" if loss == "binary_cross_entropy" else None, dtype=dtype)
+    history = model.fit(x, y, loss=loss, optimizer=dg.SGD(0.1), epochs=2, batch_size=4, **options)
+    return model, history["loss"]
+
+
+@pytest.mark.parametrize("given", [None, "sample_weight"])
+@pytest.mark.parametrize("form", FORMS)
+def test_class_weight_multiplies_each_row_by_the_weight_of_its_class(backend, dtype, rng, form, given):
+    _, _, _, weights, by_row = FORMS[form]
+    x = rng.normal(size=(len(LABELS), 2))
+    own = rng.uniform(0.5, 2, len(LABELS)).astype("float32") if given else None
+    model, losses = trained(form, dtype, x, class_weight=dict(enumerate(weights)), sample_weight=own)
+    other, expected = trained(form, dtype, x, sample_weight=by_row if own is None else by_row * own)
+    assert losses == pytest.approx(expected, rel=1e-6 if dtype == "float32" else 1e-14)
+    np.testing.assert_allclose(model.parameters, other.parameters, rtol=1e-5 if dtype == "float32" else 1e-12)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_evaluate_weighs_loss_and_metrics_by_class(backend, rng, form):
+    loss, y, outputs, weights, by_row = FORMS[form]
+    model = net(outputs=outputs, last="sigmoid" if loss == "binary_cross_entropy" else None, dtype="float64")
+    x = rng.normal(size=(len(LABELS), 2))
+    options = {"loss": loss, "metrics": ["accuracy"]}
+    got = model.evaluate(x, y, class_weight=weights, **options)
+    assert got == pytest.approx(model.evaluate(x, y, sample_weight=by_row, **options), rel=1e-14)
+    assert got["loss"] != model.evaluate(x, y, **options)["loss"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        list(WEIGHTS),
+        tuple(WEIGHTS),
+        WEIGHTS.astype("float32"),
+        {1: 3, 0: 0.5, 2: 1.25},
+        {np.int64(1): 12 / 4, 0: 0.5, 2.0: 1.25},
+    ],
+    ids=["list", "tuple", "array", "dict", "dict of NumPy's numbers"],
+)
+def test_class_weight_may_be_a_sequence_or_a_dict(backend, rng, given):
+    x = rng.normal(size=(len(LABELS), 2))
+    expected = trained("labels", "float64", x, class_weight=WEIGHTS)[1]
+    assert trained("labels", "float64", x, class_weight=given)[1] == expected
+
+
+def test_a_label_that_the_dict_leaves_out_weighs_one(backend, rng):
+    x = rng.normal(size=(len(LABELS), 2))
+    expected = trained("labels", "float64", x, class_weight=[1, 3, 1])[1]
+    assert trained("labels", "float64", x, class_weight={1: 3})[1] == expected
+    assert (
+        trained("yes or no", "float64", x, class_weight={True: 2})[1]
+        == (trained("yes or no", "float64", x, class_weight=[1, 2])[1])
+    )
+
+
+@pytest.mark.parametrize("form", ["labels", "one-hot rows", "yes or no"])
+def test_balanced_class_weight_is_that_of_scikit_learn(backend, rng, form):
+    loss, y, outputs, _, _ = FORMS[form]
+    model, x = net(outputs=outputs, dtype="float64"), rng.normal(size=(len(LABELS), 2))
+    flat = y.argmax(axis=1) if y.ndim == 2 else y.astype(int)
+    expected = model.evaluate(x, y, loss=loss, sample_weight=compute_sample_weight("balanced", flat))
+    assert model.evaluate(x, y, loss=loss, class_weight="balanced") == pytest.approx(expected, rel=1e-14)
+
+
+def test_balanced_class_weight_gives_each_class_that_occurs_the_same_share(backend, rng):
+    model, x = net(dtype="float64"), rng.normal(size=(10, 2))
+    labels = np.array([2] * 9 + [0])  # nobody is of class 1
+    by_class = [model.evaluate(x[labels == c], labels[labels == c], loss="cross_entropy")["loss"] for c in (0, 2)]
+    balanced = model.evaluate(x, labels, loss="cross_entropy", class_weight="balanced")["loss"]
+    assert balanced == pytest.approx(np.mean(by_class), rel=1e-14)
+    soft = np.full((10, 3), 1 / 3)  # where all shares are equal, nothing changes
+    plain = model.evaluate(x, soft, loss="cross_entropy")["loss"]
+    assert model.evaluate(x, soft, loss="cross_entropy", class_weight="balanced")["loss"] == pytest.approx(plain)
+
+
+def test_class_weight_leaves_validation_data_alone(backend, rng):
+    x = rng.normal(size=(len(LABELS), 2))
+    model = net(dtype="float64")
+    options = {"loss": "cross_entropy", "optimizer": dg.SGD(1e-30), "class_weight": WEIGHTS}
+    history = model.fit(x, LABELS, validation_data=(x, LABELS), **options)
+    assert history["val_loss"][0] == pytest.approx(model.evaluate(x, LABELS)["loss"], rel=1e-14)
+    assert history["loss"][0] == pytest.approx(model.evaluate(x, LABELS, class_weight=WEIGHTS)["loss"], rel=1e-14)
+
+
+CLASS_WEIGHT_DOORS = {
+    "Sequential.fit": lambda model, y, loss, w: model.fit(
+        np.zeros((len(y), 2)), y, loss=loss, optimizer=dg.SGD(0.1), class_weight=w
+    ),
+    "Sequential.evaluate": lambda model, y, loss, w: model.evaluate(
+        np.zeros((len(y), 2)), y, loss=loss, class_weight=w
+    ),
+}
+WITH_CLASSES = "(binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, nll)"
+
+BAD_CLASS_WEIGHTS = [  # loss, y, class_weight, error, message
+    ("cross_entropy", LABELS, {3: 1.0}, ValueError, "expected labels 0 to 2 in class_weight, got 3"),
+    ("cross_entropy", LABELS, {-1: 1.0}, ValueError, "expected labels 0 to 2 in class_weight, got -1"),
+    ("cross_entropy", LABELS, {0.5: 1.0}, ValueError, "expected labels 0 to 2 in class_weight, got 0.5"),
+    ("cross_entropy", LABELS, {"cat": 1.0}, ValueError, "expected labels 0 to 2 in class_weight, got 'cat'"),
+    ("cross_entropy", LABELS, {2: -1}, ValueError, "expected a finite class_weight of label 2 >= 0, got -1"),
+    ("cross_entropy", LABELS, {2: np.nan}, ValueError, "expected a finite class_weight of label 2 >= 0, got nan"),
+    ("cross_entropy", LABELS, {2: "1"}, TypeError, "expected class_weight of label 2 as a number, got str '1'"),
+    ("cross_entropy", LABELS, [1, 2, -0.5], ValueError, "expected class_weight >= 0, got -0.5 for label 2"),
+    ("cross_entropy", LABELS, [1, 2], ValueError, "expected class_weight of shape (3,), got (2,)"),
+    ("cross_entropy", LABELS, 2.0, ValueError, "expected class_weight of shape (3,), got ()"),
+    ("cross_entropy", LABELS, [1, np.inf, 1], ValueError, "expected finite class_weight, got inf at row 1"),
+    ("cross_entropy", LABELS, "balance", ValueError, "unknown class_weight 'balance'; did you mean 'balanced'?"),
+    (
+        "cross_entropy",
+        np.zeros(4, int),
+        {0: 0},
+        ValueError,
+        "expected a class_weight that leaves a row some weight, got 0 for all 4 rows",
+    ),
+    ("mse", SOFT, [1, 1, 1], ValueError, f"class_weight expects a loss on classes {WITH_CLASSES}, got mse"),
+    ("poisson", SOFT, "balanced", ValueError, f"class_weight expects a loss on classes {WITH_CLASSES}, got poisson"),
+    (LOGITS, SOFT, "balanced", ValueError, f"class_weight expects one class a row, {LOGITS} asks 3 questions"),
+]
+
+
+@pytest.mark.parametrize("case", BAD_CLASS_WEIGHTS, ids=lambda case: case[-1])
+@pytest.mark.parametrize("door", CLASS_WEIGHT_DOORS)
+def test_a_wrong_class_weight_is_refused_and_the_model_left_as_it_was(backend, door, case):
+    loss, y, class_weight, error, message = case
+    model = net()
+    before = model.parameters.copy()
+    with pytest.raises(error) as caught:
+        CLASS_WEIGHT_DOORS[door](model, y, loss, class_weight)
+    assert str(caught.value) == f"{door}: {message}"
+    np.testing.assert_array_equal(model.parameters, before)
+    assert model.loss is None
