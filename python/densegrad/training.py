@@ -151,53 +151,35 @@ class Trainer:
         if self._turn.locked():
             raise _taken(who)
         with self._turn:
-            return self._fit(
-                who, x, y, epochs, batch_size, shuffle, validation_data, sample_weight, class_weight, metrics, progress
-            )
-
-    def _fit(
-        self,
-        who: str,
-        x: Any,
-        y: Any,
-        epochs: int,
-        batch_size: int,
-        shuffle: bool,
-        validation_data: Sequence[Any] | None,
-        sample_weight: Any,
-        class_weight: Any,
-        metrics: Sequence[str | Metric],
-        progress: bool | None,
-    ) -> History:
-        epochs = _check.count(who, "epochs", epochs)
-        batch_size = _check.count(who, "batch_size", batch_size)
-        names = check_metrics(who, metrics)
-        rows = checked_rows(who, self.model, self._loss, x, y, sample_weight, class_weight)
-        validation = self._validation_rows(who, validation_data, rows)
-        rehearse(self.model, self._loss, names, rows, validation)
-        self._build(rows)
-        first = self.model.layers[0]
-        if isinstance(first, Standardize) and not first.fitted:
-            first.adapt(rows[0])
-        self._ready()  # whatever it refuses, it refuses before the first shuffle
-        history = History()
-        batches = -(-len(rows[0]) // batch_size)
-        with progress_bar(epochs * batches, batch_size, progress) as bar:
-            for epoch in range(epochs):
-                order = np.arange(len(rows[0]))
-                if shuffle:
-                    self.model.generator.shuffle(order)
-                values = self._run_epoch(epoch, rows, order, batch_size, bar)
-                self.model.loss = self._named
-                if names:
-                    values.update(_without_loss(measure(self.model, self._loss, names, rows)))
-                if validation is not None:
-                    measured = measure(self.model, self._loss, names, validation)
-                    values.update({f"val_{name}": value for name, value in measured.items()})
-                self.optimizer.observe(values.get("val_loss", values["loss"]))
-                history.append(values)
-                bar.epoch(epoch + 1, epochs, values)
-        return history
+            epochs = _check.count(who, "epochs", epochs)
+            batch_size = _check.count(who, "batch_size", batch_size)
+            names = check_metrics(who, metrics)
+            rows = checked_rows(who, self.model, self._loss, x, y, sample_weight, class_weight)
+            validation = self._validation_rows(who, validation_data, rows)
+            rehearse(self.model, self._loss, names, rows, validation)
+            self._build(rows)
+            first = self.model.layers[0]
+            if isinstance(first, Standardize) and not first.fitted:
+                first.adapt(rows[0])
+            self._ready()  # whatever it refuses, it refuses before the first shuffle
+            history = History()
+            batches = -(-len(rows[0]) // batch_size)
+            with progress_bar(epochs * batches, batch_size, progress) as bar:
+                for epoch in range(epochs):
+                    order = np.arange(len(rows[0]))
+                    if shuffle:
+                        self.model.generator.shuffle(order)
+                    values = self._run_epoch(epoch, rows, order, batch_size, bar)
+                    self.model.loss = self._named
+                    if names:
+                        values.update(_without_loss(measure(self.model, self._loss, names, rows)))
+                    if validation is not None:
+                        measured = measure(self.model, self._loss, names, validation)
+                        values.update({f"val_{name}": value for name, value in measured.items()})
+                    self.optimizer.observe(values.get("val_loss", values["loss"]))
+                    history.append(values)
+                    bar.epoch(epoch + 1, epochs, values)
+            return history
 
     def _run_epoch(self, epoch: int, rows: Rows, order: Any, batch_size: int, bar: Any) -> dict[str, float]:
         """All batches of one epoch, in slices of about a tenth of a second."""
