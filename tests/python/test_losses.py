@@ -159,6 +159,13 @@ def test_a_trace_of_smoothed_targets_under_a_softmax_shows_both_gradients(backen
     np.testing.assert_allclose(trace.layers[-1].dz, (a - t) / 4, rtol=1e-12, atol=1e-15)
 
 
+def test_metrics_of_gaussian_nll_are_those_of_its_means(backend, rng):
+    model, x, y = net(outputs=2), rng.normal(size=(9, 2)), rng.uniform(size=(9, 1))
+    got = model.evaluate(x, y, loss="gaussian_nll", metrics=["accuracy"])["accuracy"]
+    means = model.predict(x)[:, :1]
+    assert got == pytest.approx(((means >= 0.5) == (y >= 0.5)).mean())
+
+
 def test_a_class_instead_of_an_object_is_refused(backend, rng):
     model = net()
     with pytest.raises(
