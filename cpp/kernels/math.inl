@@ -115,15 +115,6 @@ Vec<T> log(Vec<T> x) {
   return select(equal(x, x), y, x);
 }
 
-// u^2 - square, exactly, where square is u^2 rounded: by halves of u, because not every Vec has an fma that rounds
-// once (Dekker 1971)
-template <class T>
-Vec<T> square_rest(Vec<T> u, Vec<T> square) {
-  const Vec<T> scaled = Vec<T>::set(sizeof(T) == 4 ? T(0x1p12 + 1) : T(0x1p27 + 1)) * u;
-  const Vec<T> high = scaled - (scaled - u), low = u - high, cross = high * low;
-  return ((high * high - square) + (cross + cross)) + low * low;
-}
-
 // The normal distribution at u >= 0: bell = exp(-u^2 / 2), and bell mills = Phi(-u) = erfc(u / sqrt 2) / 2. Both keep
 // their relative precision until they underflow.
 template <class T>
@@ -137,7 +128,7 @@ Normal<T> normal(Vec<T> u) {
   using V = Vec<T>;
   using C = Constants<T>;
   u = min(V::set(40), u);  // beyond, both are 0
-  const V square = u * u, rest = square_rest(u, square);
+  const V square = u * u, rest = product_rest(u, u, square);
   const V bell = exp(V::set(T(-0.5)) * square) * fnma(V::set(T(0.5)), rest, V::set(1));
   const V centre = V::set(C::kTailCentre);
   return {bell, polynomial((u - centre) / (u + centre), C::kTail) / fma(V::set(T(1.25)), u, V::set(1))};

@@ -71,6 +71,10 @@ inline D fma(D a, D b, D c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
 inline F fnma(F a, F b, F c) { return {_mm256_fnmadd_ps(a.v, b.v, c.v)}; }
 inline D fnma(D a, D b, D c) { return {_mm256_fnmadd_pd(a.v, b.v, c.v)}; }
 
+// a b - product, exactly, where product is a b rounded
+inline F product_rest(F a, F b, F product) { return {_mm256_fmsub_ps(a.v, b.v, product.v)}; }
+inline D product_rest(D a, D b, D product) { return {_mm256_fmsub_pd(a.v, b.v, product.v)}; }
+
 // where one operand is NaN, the second is the result
 inline F max(F a, F b) { return {_mm256_max_ps(a.v, b.v)}; }
 inline D max(D a, D b) { return {_mm256_max_pd(a.v, b.v)}; }

@@ -59,6 +59,16 @@ Vec<T> fnma(Vec<T> a, Vec<T> b, Vec<T> c) {
   return {c.v - a.v * b.v};
 }
 
+// a b - product, exactly, where product is a b rounded: by halves of a and b (Dekker 1971)
+template <class T>
+Vec<T> product_rest(Vec<T> a, Vec<T> b, Vec<T> product) {
+  const T splitter = sizeof(T) == 4 ? T(0x1p12 + 1) : T(0x1p27 + 1);
+  const T a_scaled = splitter * a.v, b_scaled = splitter * b.v;
+  const T a_high = a_scaled - (a_scaled - a.v), a_low = a.v - a_high;
+  const T b_high = b_scaled - (b_scaled - b.v), b_low = b.v - b_high;
+  return {(((a_high * b_high - product.v) + a_high * b_low) + a_low * b_high) + a_low * b_low};
+}
+
 // where one operand is NaN, the second is the result
 template <class T>
 Vec<T> max(Vec<T> a, Vec<T> b) {
