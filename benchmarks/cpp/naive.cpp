@@ -11,12 +11,26 @@
 namespace densegrad::bench {
 namespace {
 
+double softplus(double z) { return std::log1p(std::exp(z)); }
+
 const std::map<std::string, double (*)(double)> kElementwise = {
     {"identity", [](double z) { return z; }},
     {"sigmoid", [](double z) { return 1 / (1 + std::exp(-z)); }},
     {"tanh", [](double z) { return std::tanh(z); }},
-    {"gelu", [](double z) { return z * std::erfc(-z * std::sqrt(0.5)) / 2; }},
     {"relu", [](double z) { return std::max(z, 0.0); }},
+    {"leaky_relu", [](double z) { return std::max(z, 0.01 * z); }},
+    {"elu", [](double z) { return z > 0 ? z : std::expm1(z); }},
+    {"selu", [](double z) { return 1.0507009873554805 * (z > 0 ? z : 1.6732632423543772 * std::expm1(z)); }},
+    {"softplus", softplus},
+    {"swish", [](double z) { return z / (1 + std::exp(-z)); }},
+    {"gelu", [](double z) { return z * std::erfc(-z * std::sqrt(0.5)) / 2; }},
+    {"gelu_tanh",
+     [](double z) { return z * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (z + 0.044715 * z * z * z))) / 2; }},
+    {"mish", [](double z) { return z * std::tanh(softplus(z)); }},
+    {"softsign", [](double z) { return z / (1 + std::abs(z)); }},
+    {"hard_sigmoid", [](double z) { return std::clamp(z + 3, 0.0, 6.0) / 6; }},
+    {"hard_tanh", [](double z) { return std::clamp(z, -1.0, 1.0); }},
+    {"hard_swish", [](double z) { return z * std::clamp(z + 3, 0.0, 6.0) / 6; }},
 };
 
 double log_sum_exp(const Row& z) {
@@ -25,10 +39,16 @@ double log_sum_exp(const Row& z) {
   return std::log(sum);
 }
 
-Row softmax(const Row& z) {
+Row log_softmax(const Row& z) {
   const double normalizer = log_sum_exp(z);
   Row y;
-  for (const double value : z) y.push_back(std::exp(value - normalizer));
+  for (const double value : z) y.push_back(value - normalizer);
+  return y;
+}
+
+Row softmax(const Row& z) {
+  Row y = log_softmax(z);
+  for (double& value : y) value = std::exp(value);
   return y;
 }
 
@@ -102,6 +122,7 @@ const Kernels<double>& scalar_kernels() { return instruction_set_named("scalar")
 
 Row naive_activation(const PrimitiveRow& primitive, int place, const Row& z) {
   if (primitive.name == std::string("softmax")) return softmax(z);
+  if (primitive.name == std::string("log_softmax")) return log_softmax(z);
   Row y(z);
   const auto found = kElementwise.find(primitive.name);
   if (found != kElementwise.end()) {

@@ -25,7 +25,7 @@ double naive_update(const PrimitiveRow& primitive, int place, double w, double d
 /// The derivative of f at x[j], by central differences.
 template <class Function>
 double slope(Function f, Row x, std::size_t j) {
-  constexpr double h = 1e-6;
+  constexpr double h = 3e-6;  // nearer than the grid's numbers are to a kink
   const double middle = x[j];
   x[j] = middle + h;
   const double above = f(x);

@@ -7,6 +7,8 @@ namespace {
 
 template <class T>
 constexpr T kInfinity = static_cast<T>(__builtin_inf());
+template <class T>
+constexpr T kLargest = static_cast<T>(sizeof(T) == 4 ? 0x1.fffffep127 : 0x1.fffffffffffffp1023);
 
 // c_0 + x (c_1 + x (c_2 + ...))
 template <class T, int N>
@@ -33,6 +35,9 @@ struct Constants<float> {
                                     -6.3420686e-4f, 3.5405992e-5f,  8.1360618e-5f};
   // atanh(s) / s - 1 over s^2 = sum s^2i / (2i + 3), s^2 <= 1/9
   static constexpr float kAtanh[] = {1.0f / 3, 1.0f / 5, 1.0f / 7, 1.0f / 9, 1.0f / 11, 1.0f / 13, 1.0f / 15};
+  // sqrt(8 / pi) and 0.044715 of it, each as a sum of two numbers
+  static constexpr float kGeluLinearHigh = 0x1.988454p+0f, kGeluLinearLow = -0x1.857936p-25f;
+  static constexpr float kGeluCubicHigh = 0x1.2444f2p-4f, kGeluCubicLow = 0x1.49b16ap-29f;
 };
 
 template <>
@@ -53,6 +58,8 @@ struct Constants<double> {
       2.412473817570552166e-09,  2.9882790141984930137e-09};
   static constexpr double kAtanh[] = {1.0 / 3,  1.0 / 5,  1.0 / 7,  1.0 / 9,  1.0 / 11, 1.0 / 13, 1.0 / 15, 1.0 / 17,
                                       1.0 / 19, 1.0 / 21, 1.0 / 23, 1.0 / 25, 1.0 / 27, 1.0 / 29, 1.0 / 31, 1.0 / 33};
+  static constexpr double kGeluLinearHigh = 0x1.9884533d43651p+0, kGeluLinearLow = -0x1.cbc0d30ebfd15p-54;
+  static constexpr double kGeluCubicHigh = 0x1.2444f2a4d8b4bp-4, kGeluCubicLow = -0x1.6c843a29d1c70p-61;
 };
 
 // x = n ln 2 + r with whole n and |r| <= ln 2 / 2; tail = exp(r) - 1. NaN passes through.
@@ -73,9 +80,20 @@ Reduced<T> reduce_exp(Vec<T> x) {
 }
 
 template <class T>
-Vec<T> exp(Vec<T> x) {
-  const Reduced<T> reduced = reduce_exp(x);
+Vec<T> exp(Reduced<T> reduced) {
   return scale_by_power(Vec<T>::set(1) + reduced.tail, reduced.n);
+}
+
+template <class T>
+Vec<T> exp(Vec<T> x) {
+  return exp(reduce_exp(x));
+}
+
+// z exp(x) for x <= 0, reduced before, with all its places even where exp(x) alone would underflow
+template <class T>
+Vec<T> times_exp(Vec<T> z, Vec<T> x, Reduced<T> reduced) {
+  const Vec<T> product = scale_by_power(z * (Vec<T>::set(1) + reduced.tail), reduced.n);
+  return select(less(x, Vec<T>::set(Constants<T>::kExpLow)), Vec<T>::set(0), product);
 }
 
 // exp(x) - 1, exact to the last places near 0 too
@@ -138,6 +156,28 @@ template <class T>
 Vec<T> sigmoid(Vec<T> z) {
   const Vec<T> one = Vec<T>::set(1);
   return one / (one + exp(Vec<T>::set(0) - z));
+}
+
+// sigmoid(z) and sigmoid(-z) = 1 - sigmoid(z), each with all its places
+template <class T>
+struct Sigmoids {
+  Vec<T> of_z;
+  Vec<T> of_minus_z;
+};
+
+template <class T>
+Sigmoids<T> sigmoids(Vec<T> z) {
+  const Vec<T> zero = Vec<T>::set(0), one = Vec<T>::set(1);
+  const Vec<T> e = exp(zero - abs(z)), large = one / (one + e), small = e * large;
+  const auto negative = less(z, zero);
+  return {select(negative, small, large), select(negative, large, small)};
+}
+
+// log(1 + exp(z))
+template <class T>
+Vec<T> softplus(Vec<T> z) {
+  const Vec<T> zero = Vec<T>::set(0);
+  return max(zero, z) + log1p_unit(exp(zero - abs(z)));
 }
 
 template <class T>

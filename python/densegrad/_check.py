@@ -39,8 +39,10 @@ def choice(who: str, what: str, value: Any, choices: Iterable[str]) -> str:
 
 
 def primitive(who: str, kind: Kind, name: Any) -> Primitive:
-    """The row of the table that ``name`` means."""
-    return PRIMITIVES[choice(who, kind, name, names(kind))]
+    """The row of the table that ``name`` means; an alias counts."""
+    aliases = {alias: row.name for row in PRIMITIVES.values() if row.kind == kind for alias in row.aliases}
+    name = choice(who, kind, name, [*names(kind), *aliases])
+    return PRIMITIVES[aliases.get(name, name)]
 
 
 def count(who: str, what: str, value: Any, low: int = 1) -> int:

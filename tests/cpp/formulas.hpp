@@ -15,14 +15,15 @@
 
 namespace densegrad {
 
-struct ActivationFormula {
-  std::function<Row(const Row& z)> forward;
-  std::function<Row(const Row& dy, const Row& z, const Row& y)> backward;
-  Real lowest, highest;  // of y
-};
-
-/// Attributes by name.
+/// Values of attributes by name.
 using Values = std::map<std::string, double>;
+
+struct ActivationFormula {
+  std::function<Row(const Row& z, const Values&)> forward;
+  std::function<Row(const Row& dy, const Row& z, const Row& y, const Values&)> backward;
+  Real lowest, highest;     // of y, where attributes are at their default
+  std::vector<Real> kinks;  // where the slope jumps
+};
 
 struct LossFormula {
   std::function<Real(const Row& p, const Row& t, const Values&)> value;
@@ -41,23 +42,41 @@ inline constexpr Real kInfinity = std::numeric_limits<Real>::infinity();
 
 inline Real sigmoid(Real z) { return z >= 0 ? 1 / (1 + std::exp(-z)) : std::exp(z) / (1 + std::exp(z)); }
 inline Real softplus(Real z) { return std::max(z, 0.0L) + std::log1p(std::exp(-std::fabs(z))); }
+inline Real gelu_exponent(Real z) { return std::sqrt(8 / std::acos(-1.0L)) * (z + 0.044715L * z * z * z); }
 inline Real normal_cdf(Real z) { return std::erfc(-z * std::sqrt(0.5L)) / 2; }
 inline Real times(Real factor, Real value) { return factor == 0 ? 0 : factor * value; }  // 0 log 0 = 0
 
 inline Real sign(Real d) { return d < 0 ? -1 : d > 0 ? 1 : d; }
 
-inline Row map(const Row& z, Real (*f)(Real)) {
-  Row y(z.size());
-  std::transform(z.begin(), z.end(), y.begin(), f);
-  return y;
+// y = f(z) and dz = dy times the slope, element by element
+struct Curve {
+  Real (*f)(Real z, const Values&);
+  Real (*slope)(Real z, Real y, const Values&);
+  Real lowest, highest;
+  std::vector<Real> kinks = {};
+};
+
+inline ActivationFormula elementwise(const Curve& curve) {
+  return {[curve](const Row& z, const Values& a) {
+            Row y;
+            for (const Real value : z) y.push_back(curve.f(value, a));
+            return y;
+          },
+          [curve](const Row& dy, const Row& z, const Row& y, const Values& a) {
+            Row dz;
+            for (std::size_t j = 0; j < dy.size(); ++j) dz.push_back(dy[j] * curve.slope(z[j], y[j], a));
+            return dz;
+          },
+          curve.lowest, curve.highest, curve.kinks};
 }
 
-// dy times the slope, which is a function of z and y
-inline Row slope(const Row& dy, const Row& z, const Row& y, Real (*f)(Real z, Real y)) {
-  Row dz(dy.size());
-  for (std::size_t j = 0; j < dy.size(); ++j) dz[j] = dy[j] * f(z[j], y[j]);
-  return dz;
+inline Real value_of(const Values& values, const char* name, Real fallback) {
+  const auto found = values.find(name);
+  return found == values.end() ? fallback : found->second;
 }
+inline Real slope_of(const Values& values) { return value_of(values, "slope", 0.01L); }
+inline Real alpha_of(const Values& values) { return value_of(values, "alpha", 1); }
+inline Real beta_of(const Values& values) { return value_of(values, "beta", 1); }
 
 // z minus its largest element, where an infinite one counts as 0
 inline Row shifted(const Row& z) {
@@ -68,10 +87,16 @@ inline Row shifted(const Row& z) {
   return difference;
 }
 
+// one of the largest elements adds 1 to the sum
 inline Real log_sum_of_shifted(const Row& z) {
-  Real sum = 0;
-  for (const Real value : shifted(z)) sum += std::exp(value);
-  return std::log(sum);
+  Real others = 0;
+  bool passed = false;
+  for (const Real value : shifted(z)) {
+    const bool largest = value == 0 && !passed;
+    passed |= largest;
+    if (!largest) others += std::exp(value);
+  }
+  return std::log1p(others);
 }
 
 inline Row softmax(const Row& z) {
@@ -107,50 +132,133 @@ inline Real size_of(const Row& row) { return static_cast<Real>(row.size()); }
 
 }  // namespace formula
 
+inline const std::map<std::string, formula::Curve>& curves() {
+  using namespace formula;
+  using V = Values;
+  constexpr Real inf = kInfinity;
+  static const Real pi = std::acos(-1.0L);
+  static const Real above = 1.0507009873554804934193349852946L;  // of selu
+  static const Real below = above * 1.6732632423543772848170429916717L;
+  static const std::map<std::string, Curve> all = {
+      {"identity", {[](Real z, const V&) { return z; }, [](Real, Real, const V&) -> Real { return 1; }, -inf, inf}},
+      {"sigmoid",
+       {[](Real z, const V&) { return sigmoid(z); }, [](Real, Real y, const V&) { return y * (1 - y); }, 0, 1}},
+      {"tanh",
+       {[](Real z, const V&) { return std::tanh(z); }, [](Real, Real y, const V&) { return (1 - y) * (1 + y); }, -1,
+        1}},
+      {"relu",
+       {[](Real z, const V&) -> Real { return z < 0 ? 0 : z; },
+        [](Real, Real y, const V&) -> Real { return y > 0 ? 1 : 0; },
+        0,
+        inf,
+        {0}}},
+      {"leaky_relu",
+       {[](Real z, const V& a) { return z > 0 ? z : slope_of(a) * z; },
+        [](Real, Real y, const V& a) -> Real { return y > 0 ? 1 : slope_of(a); },
+        -inf,
+        inf,
+        {0}}},
+      {"elu",
+       {[](Real z, const V& a) { return z > 0 ? z : alpha_of(a) * std::expm1(z); },
+        [](Real, Real y, const V& a) { return y > 0 ? 1 : y + alpha_of(a); },
+        -1,
+        inf,
+        {0}}},
+      {"selu",
+       {[](Real z, const V&) { return z > 0 ? above * z : below * std::expm1(z); },
+        [](Real, Real y, const V&) { return y > 0 ? above : y + below; },
+        -below,
+        inf,
+        {0}}},
+      {"softplus",
+       {[](Real z, const V&) { return softplus(z); }, [](Real, Real y, const V&) { return -std::expm1(-y); }, 0, inf}},
+      {"swish",
+       {[](Real z, const V& a) { return times(sigmoid(beta_of(a) * z), z); },
+        [](Real z, Real, const V& a) {
+          const Real s = sigmoid(beta_of(a) * z);
+          return s + times(s * (1 - s), beta_of(a) * z);
+        },
+        -0.27847L, inf}},
+      {"gelu",
+       {[](Real z, const V&) { return times(normal_cdf(z), z); },
+        [](Real z, Real, const V&) { return normal_cdf(z) + times(std::exp(-z * z / 2), z) / std::sqrt(2 * pi); },
+        -0.16998L, inf}},
+      {"gelu_tanh",
+       {[](Real z, const V&) { return times(sigmoid(gelu_exponent(z)), z); },
+        [](Real z, Real, const V&) {
+          const Real s = sigmoid(gelu_exponent(z));
+          return s + times(s * (1 - s), z * std::sqrt(8 / pi) * (1 + 3 * 0.044715L * z * z));
+        },
+        -0.17005L, inf}},
+      {"mish",
+       {[](Real z, const V&) { return times(std::tanh(softplus(z)), z); },
+        [](Real z, Real, const V&) {
+          const Real s = softplus(z);
+          return std::tanh(s) + times(sigmoid(z) / (std::cosh(s) * std::cosh(s)), z);
+        },
+        -0.30885L, inf}},
+      {"softsign",
+       {[](Real z, const V&) { return z / (1 + std::fabs(z)); },
+        [](Real, Real y, const V&) { return (1 - std::fabs(y)) * (1 - std::fabs(y)); }, -1, 1}},
+      {"hard_sigmoid",
+       {[](Real z, const V&) { return std::clamp(z + 3, 0.0L, 6.0L) / 6; },
+        [](Real, Real y, const V&) { return y > 0 && y < 1 ? 1.0L / 6 : 0; },
+        0,
+        1,
+        {-3, 3}}},
+      {"hard_tanh",
+       {[](Real z, const V&) { return std::clamp(z, -1.0L, 1.0L); },
+        [](Real, Real y, const V&) -> Real { return y > -1 && y < 1 ? 1 : 0; },
+        -1,
+        1,
+        {-1, 1}}},
+      {"hard_swish",
+       {[](Real z, const V&) { return times(std::clamp(z + 3, 0.0L, 6.0L) / 6, z); },
+        [](Real z, Real, const V&) { return std::fabs(z) < 3 ? z / 3 + 0.5L : z > 0; },
+        -0.375L,
+        inf,
+        {-3, 3}}},
+  };
+  return all;
+}
+
 inline const std::map<std::string, ActivationFormula>& activation_formulas() {
   using namespace formula;
-  static const std::map<std::string, ActivationFormula> formulas = {
-      {"identity",
-       {[](const Row& z) { return z; }, [](const Row& dy, const Row&, const Row&) { return dy; }, -kInfinity,
-        kInfinity}},
-      {"sigmoid",
-       {[](const Row& z) { return map(z, sigmoid); },
-        [](const Row& dy, const Row& z, const Row& y) {
-          return slope(dy, z, y, [](Real, Real a) { return a * (1 - a); });
-        },
-        0, 1}},
-      {"tanh",
-       {[](const Row& z) { return map(z, [](Real v) { return std::tanh(v); }); },
-        [](const Row& dy, const Row& z, const Row& y) {
-          return slope(dy, z, y, [](Real, Real a) { return (1 - a) * (1 + a); });
-        },
-        -1, 1}},
-      {"relu",
-       {[](const Row& z) { return map(z, [](Real v) { return v < 0 ? 0 : v; }); },
-        [](const Row& dy, const Row& z, const Row& y) {
-          return slope(dy, z, y, [](Real, Real a) -> Real { return a > 0 ? 1 : 0; });
-        },
-        0, kInfinity}},
-      {"gelu",
-       {[](const Row& z) { return map(z, [](Real v) { return std::max(v, -200.0L) * normal_cdf(v); }); },
-        [](const Row& dy, const Row& z, const Row& y) {
-          return slope(dy, z, y, [](Real v, Real) {
-            const Real held = std::clamp(v, -200.0L, 200.0L);
-            return normal_cdf(v) + held * std::exp(-held * held / 2) / std::sqrt(2 * std::acos(-1.0L));
-          });
-        },
-        -0.17004L, kInfinity}},
-      {"softmax",
-       {softmax,
-        [](const Row& dy, const Row&, const Row& y) {
-          Real mean = 0;
-          for (std::size_t j = 0; j < y.size(); ++j) mean += dy[j] * y[j];
-          Row dz(y.size());
-          for (std::size_t j = 0; j < y.size(); ++j) dz[j] = y[j] * (dy[j] - mean);
-          return dz;
-        },
-        0, 1}},
-  };
+  static const std::map<std::string, ActivationFormula> formulas = [] {
+    std::map<std::string, ActivationFormula> all = {
+        {"softmax",
+         {[](const Row& z, const Values&) { return softmax(z); },
+          [](const Row& dy, const Row&, const Row& y, const Values&) {
+            Real mean = 0;
+            for (std::size_t j = 0; j < y.size(); ++j) mean += dy[j] * y[j];
+            Row dz(y.size());
+            for (std::size_t j = 0; j < y.size(); ++j) dz[j] = y[j] * (dy[j] - mean);
+            return dz;
+          },
+          0,
+          1,
+          {}}},
+        {"log_softmax",
+         {[](const Row& z, const Values&) {
+            Row y = shifted(z);
+            const Real log_sum = log_sum_of_shifted(z);
+            for (Real& value : y) value -= log_sum;
+            return y;
+          },
+          [](const Row& dy, const Row&, const Row& y, const Values&) {
+            Real sum = 0;
+            for (const Real value : dy) sum += value;
+            Row dz(y.size());
+            for (std::size_t j = 0; j < y.size(); ++j) dz[j] = dy[j] - std::exp(y[j]) * sum;
+            return dz;
+          },
+          -kInfinity,
+          0,
+          {}}},
+    };
+    for (const auto& [name, curve] : curves()) all[name] = elementwise(curve);
+    return all;
+  }();
   return formulas;
 }
 

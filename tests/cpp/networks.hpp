@@ -18,6 +18,7 @@ struct TestLayer {
   bool bias = true;
   bool w_trainable = true;
   bool b_trainable = true;
+  Attributes attributes = {};  // of the activation
 };
 
 // The plan of a stack of layers. `hidden`: the loss reads what goes into the last activation.
@@ -46,6 +47,7 @@ inline Plan plan_of(Size in, const std::vector<TestLayer>& layers, const std::st
     if (!layer.activation.empty()) {
       Node activation;
       activation.primitive = layer.activation;
+      activation.attributes = layer.attributes;
       append(activation, plan.widths.back());
     }
   }
@@ -99,10 +101,11 @@ class Reference {
     for (const Node& node : plan_.nodes) {
       for (const Row& row : at(node.inputs[0])) {
         if (node.primitive != "dense") {
-          if (node.primitive == "relu") {
-            for (const Real z : row) nearest_kink_ = std::min(nearest_kink_, std::fabs(z));
+          const ActivationFormula& formula = activation_formula(node.primitive);
+          for (const Real kink : formula.kinks) {
+            for (const Real z : row) nearest_kink_ = std::min(nearest_kink_, std::fabs(z - kink));
           }
-          at(node.output).push_back(activation_formula(node.primitive).forward(row));
+          at(node.output).push_back(formula.forward(row, node.attributes));
           continue;
         }
         Row z(static_cast<std::size_t>(plan_.widths[static_cast<std::size_t>(node.output)]));
@@ -140,7 +143,7 @@ class Reference {
       const Rows &in = at(node.inputs[0]), &out = at(node.output);
       for (std::size_t i = 0; i < d.size(); ++i) {
         if (node.primitive != "dense") {
-          d[i] = activation_formula(node.primitive).backward(d[i], in[i], out[i]);
+          d[i] = activation_formula(node.primitive).backward(d[i], in[i], out[i], node.attributes);
           continue;
         }
         Row next(in[i].size());

@@ -62,7 +62,7 @@ void check_network(const Plan& plan, Size rows, bool labelled, bool weighted) {
   CAPTURE(labelled);
   CAPTURE(weighted);
   std::uint64_t seed = 1;
-  const auto kink = [&] {  // where rounding alone could decide for a relu
+  const auto kink = [&] {  // where rounding alone could decide about a slope
     const Problem<T> candidate(plan, rows, labelled, weighted, seed);
     Reference reference(plan, candidate.parameters);
     reference.forward(rows_of(candidate.x));
@@ -121,6 +121,8 @@ TEST_CASE_TEMPLATE("every activation and loss keeps to the plain loops, at odd s
   for (const std::vector<Size>& shape : shapes) {
     for (const std::string& activation : names_of_activations()) {
       for (const std::string& loss : names_of_losses()) {
+        // whose large sums drive the sigmoid to where a probability has no places left beside 1
+        if (activation == "log_softmax" && loss == "binary_cross_entropy") continue;
         CAPTURE(activation);
         std::vector<TestLayer> layers;
         for (std::size_t i = 1; i < shape.size(); ++i) {

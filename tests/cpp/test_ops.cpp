@@ -89,8 +89,8 @@ TEST_CASE_TEMPLATE("an activation is found by its name, and may work in place", 
     activation_backward(name, 3, 37, dy.data(), z.data(), y.data(), dz.data());
     Worst worst;
     for (Size i = 0; i < 3; ++i) {
-      const Row want = formula.forward(row_of(z, i));
-      const Row gradient = formula.backward(row_of(dy, i), row_of(z, i), want);
+      const Row want = formula.forward(row_of(z, i), {});
+      const Row gradient = formula.backward(row_of(dy, i), row_of(z, i), want, {});
       for (std::size_t j = 0; j < want.size(); ++j) {
         worst.see(y(i, static_cast<Size>(j)), want[j], 20 * kEpsilon<T>);
         worst.see(dz(i, static_cast<Size>(j)), gradient[j], 20 * kEpsilon<T>);

@@ -139,7 +139,8 @@ def test_initial_weights_have_the_variance_of_their_scheme(dtype, scheme, fan_in
 
 @pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
 def test_auto_initialisation_follows_the_activation(activation):
-    scheme = {"relu": "he_normal", "gelu": "he_normal"}.get(activation, "glorot_uniform")
+    rectifiers = {"relu", "leaky_relu", "elu", "softplus", "swish", "gelu", "gelu_tanh", "mish", "hard_swish"}
+    scheme = "he_normal" if activation in rectifiers else "lecun_normal" if activation == "selu" else "glorot_uniform"
     auto = dg.Sequential([dg.Dense(9, activation)], input_size=4, seed=3)
     named = dg.Sequential([dg.Dense(9, activation, init=scheme)], input_size=4, seed=3)
     np.testing.assert_array_equal(auto.parameters, named.parameters)

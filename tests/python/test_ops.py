@@ -36,13 +36,42 @@ SHAPES = [  # batch, in_features, out_features: ones, primes, around vectors and
     (260, 40, 300),
 ]
 
-ORACLES = {
+
+def sigmoid(t):
+    """As special.expit, but not 0 before exp(t) is."""
+    return np.exp(np.minimum(t, 0)) / (1 + np.exp(-np.abs(t)))
+
+
+def gelu_exponent(z):
+    """t of y = z (1 + tanh(t / 2)) / 2, in the approximation of gelu."""
+    return np.sqrt(8 / np.pi) * (z + 0.044715 * z**3)
+
+
+def log_softmax(z):
+    """y_j = -log(1 + the sum over k != j of exp(z_k - z_j)), which also has its places where y_j is near 0."""
+    powers = np.exp(z[..., None, :] - z[..., :, None])
+    return -np.log1p(np.where(np.eye(z.shape[-1], dtype=bool), 0, powers).sum(axis=-1))
+
+
+ORACLES = {  # at the default attributes
     "identity": lambda z: z,
     "sigmoid": special.expit,
     "tanh": np.tanh,
     "relu": lambda z: np.where(z > 0, z, 0.0),
+    "leaky_relu": lambda z: np.where(z > 0, z, 0.01 * z),
+    "elu": lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, 0))),
+    "selu": lambda z: 1.0507009873554805 * np.where(z > 0, z, 1.6732632423543772 * np.expm1(np.minimum(z, 0))),
+    "softplus": lambda z: np.logaddexp(z, 0),
+    "swish": lambda z: np.maximum(z, -2000) * sigmoid(z),
     "gelu": lambda z: np.maximum(z, -200) * special.ndtr(z),
+    "gelu_tanh": lambda z: np.maximum(z, -200) * sigmoid(gelu_exponent(z)),
+    "mish": lambda z: np.maximum(z, -2000) * np.tanh(np.logaddexp(z, 0)),
+    "softsign": lambda z: np.clip(z, -1e300, 1e300) / (1 + np.abs(np.clip(z, -1e300, 1e300))),
+    "hard_sigmoid": lambda z: np.clip(z + 3, 0, 6) / 6,
+    "hard_tanh": lambda z: np.clip(z, -1, 1),
+    "hard_swish": lambda z: np.maximum(z, -3) * (np.clip(z + 3, 0, 6) / 6),
     "softmax": lambda z: special.softmax(z, axis=-1),
+    "log_softmax": log_softmax,
 }
 
 
@@ -173,8 +202,10 @@ def grid(dtype):
 
 
 def oracle_error(name, z, exact):
-    """What rounding z / sqrt(2) costs SciPy, and our NumPy twin, in the tail of the normal distribution."""
-    return np.abs(exact) * z.astype("float64") ** 2 * 2.0**-52 if name == "gelu" else 0.0
+    """What rounding an exponent costs SciPy, and our NumPy twin, in the tails of gelu and its approximation."""
+    z = z.astype("float64")
+    exponent = {"gelu": z**2, "gelu_tanh": 2 * np.abs(gelu_exponent(z))}
+    return np.abs(exact) * exponent[name] * 2.0**-52 if name in exponent else 0.0
 
 
 def assert_within_ulps(got, exact, ulp, also=0.0):
@@ -206,9 +237,13 @@ def test_row_activations_are_within_their_ulps_and_the_rounding_of_z(backend, dt
         wide = z.astype("float64")
         exact = ORACLES[name](wide)
         rounding = (wide.max(axis=-1, keepdims=True) - wide) * np.finfo(dtype).eps  # of z - max z
+        if name == "log_softmax":  # of those z, as far as they make the sum
+            others = np.where(rounding == 0, 0, special.softmax(wide, axis=-1))
+            rounding = (others * rounding).sum(axis=-1, keepdims=True) / (others.sum(axis=-1, keepdims=True) + 1e-300)
         y = dg.ops.activation_forward(name, z)
-        assert_within_ulps(y, exact, PRIMITIVES[name].ulp, also=exact * rounding)
-        np.testing.assert_allclose(y.sum(axis=-1), 1, rtol=width * np.finfo(dtype).eps)
+        assert_within_ulps(y, exact, PRIMITIVES[name].ulp, also=np.abs(exact) * rounding)
+        probabilities = np.exp(y) if name == "log_softmax" else y
+        np.testing.assert_allclose(probabilities.sum(axis=-1), 1, rtol=8 * width * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("name", [name for name in ACTIVATIONS if PRIMITIVES[name].ulp == 0])
@@ -233,7 +268,18 @@ def test_extreme_z_gives_the_mathematical_limit(backend, dtype, name):
         "sigmoid": (0, 1),
         "tanh": (-1, 1),
         "relu": (0, np.inf),
+        "leaky_relu": (-np.inf, np.inf),
+        "elu": (-1, np.inf),
+        "selu": (-np.array(1.7580993408473768, dtype), np.inf),
+        "softplus": (0, np.inf),
+        "swish": (0, np.inf),
         "gelu": (0, np.inf),
+        "gelu_tanh": (0, np.inf),
+        "mish": (0, np.inf),
+        "softsign": (-1, 1),
+        "hard_sigmoid": (0, 1),
+        "hard_tanh": (-1, 1),
+        "hard_swish": (0, np.inf),
     }
     low, high = limits[name]
     assert y[-1] == low
@@ -264,6 +310,25 @@ def test_saturated_sigmoid_and_tanh_are_exactly_their_limit(backend, dtype):
 )
 def test_softmax_of_extreme_rows_is_the_limit(backend, dtype, row, expected):
     y = dg.ops.activation_forward("softmax", np.array([row, row], dtype))
+    np.testing.assert_allclose(y, [expected, expected], rtol=4 * np.finfo(dtype).eps, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ([0.0, 0.0], [-np.log(2), -np.log(2)]),
+        ([1e4, -1e4], [0, -2e4]),
+        ([1e4, 1e4, 0.0, 1e4], [-np.log(3), -np.log(3), -1e4 - np.log(3), -np.log(3)]),
+        ([40.0, 0.0], [-np.exp(-40), -40]),
+        ([0.0, np.inf, 5.0], [-np.inf, 0, -np.inf]),
+        ([0.0, -np.inf, 0.0], [-np.log(2), -np.inf, -np.log(2)]),
+        ([7.0], [0]),
+        ([np.inf], [0]),
+    ],
+    ids=str,
+)
+def test_log_softmax_of_extreme_rows_is_the_limit(backend, dtype, row, expected):
+    y = dg.ops.activation_forward("log_softmax", np.array([row, row], dtype))
     np.testing.assert_allclose(y, [expected, expected], rtol=4 * np.finfo(dtype).eps, atol=0)
 
 
@@ -304,9 +369,11 @@ def test_activation_forward_writes_out_and_leaves_z(backend, dtype, rng, name):
 
 
 def away_from_kinks(rng, shape):
-    """Numbers no closer to 0 than 0.01, where ReLU and its kin have their kink."""
-    z = rng.uniform(-3, 3, shape)
-    return np.where(np.abs(z) < 0.01, 0.5, z)
+    """Numbers no closer than 0.01 to where ReLU and its kin have their kinks."""
+    z = rng.uniform(-4, 4, shape)
+    for kink in (-3, -1, 0, 1, 3):
+        z = np.where(np.abs(z - kink) < 0.01, 0.5, z)
+    return z
 
 
 def differences(function, p):
@@ -357,6 +424,64 @@ def test_relu_backward_is_exact_and_zero_at_zero(backend, dtype):
     dy = np.array([3.0, 3, 3, 3, -7], dtype)
     y = dg.ops.activation_forward("relu", z)
     np.testing.assert_array_equal(dg.ops.activation_backward("relu", dy, z, y), [0, 0, 0, 3, -7])
+
+
+KINKS = {  # name: z, slope there; PyTorch takes the same side of each kink
+    "leaky_relu": ([-1, 0, 1], [0.01, 0.01, 1]),
+    "elu": ([0, 1], [1, 1]),
+    "selu": ([0, 1], [1.7580993408473768, 1.0507009873554805]),
+    "hard_sigmoid": ([-4, -3, -2, 2, 3, 4], [0, 0, 1 / 6, 1 / 6, 0, 0]),
+    "hard_tanh": ([-2, -1, -0.5, 0.5, 1, 2], [0, 0, 1, 1, 0, 0]),
+    "hard_swish": ([-4, -3, -1.5, 0, 3, 4], [0, 0, 0, 0.5, 1, 1]),
+}
+
+
+@pytest.mark.parametrize("name", KINKS)
+def test_the_slope_at_a_kink_is_that_of_one_side(backend, dtype, name):
+    z, slopes = np.array(KINKS[name][0], dtype), KINKS[name][1]
+    y = dg.ops.activation_forward(name, z)
+    got = dg.ops.activation_backward(name, np.ones_like(z), z, y)
+    np.testing.assert_allclose(got, slopes, rtol=4 * np.finfo(dtype).eps, atol=0)
+
+
+def test_elu_with_another_alpha_has_the_slope_alpha_at_zero(backend, dtype):
+    z = np.zeros(3, dtype)
+    y = dg.ops.activation_forward("elu", z, alpha=0.25)
+    np.testing.assert_array_equal(dg.ops.activation_backward("elu", np.ones_like(z), z, y, alpha=0.25), [0.25] * 3)
+
+
+SHAPED = {  # name: attribute, values, the function
+    "leaky_relu": ("slope", [0, 0.2, 1, 3], lambda z, slope: np.where(z > 0, z, slope * z)),
+    "elu": ("alpha", [0, 0.5, 2], lambda z, alpha: np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0)))),
+    "swish": ("beta", [-2, 0, 0.3, 1.7], lambda z, beta: z * special.expit(beta * z)),
+}
+
+
+def test_every_attribute_of_an_activation_is_tried_here():
+    found = {name: [a.name for a in PRIMITIVES[name].attributes] for name in ACTIVATIONS}
+    assert {name: [case[0]] for name, case in SHAPED.items()} == {k: v for k, v in found.items() if v}
+
+
+@pytest.mark.parametrize("name", SHAPED)
+def test_an_attribute_shapes_the_curve_and_its_slope(backend, dtype, rng, name):
+    attribute, values, function = SHAPED[name]
+    z = away_from_kinks(rng, (5, 19)).astype(dtype)
+    dy, wide = rng.normal(size=z.shape).astype(dtype), z.astype("float64")
+    for value in values:
+        given = {attribute: value}
+        y = dg.ops.activation_forward(name, z, **given)
+        np.testing.assert_allclose(y, function(wide, value), rtol=16 * np.finfo(dtype).eps, atol=0)
+        expected = differences(lambda z, value=value: float((dy * function(z, value)).sum()), wide)
+        dz = dg.ops.activation_backward(name, dy, z, y, **given)
+        np.testing.assert_allclose(dz, expected, rtol=0, atol=1e-8 if dtype == "float64" else 4e-6)
+
+
+def test_silu_is_another_name_for_swish(backend, dtype, rng):
+    z, dy = rng.normal(size=(2, 7, 5)).astype(dtype)
+    y = dg.ops.activation_forward("silu", z)
+    np.testing.assert_array_equal(y, dg.ops.activation_forward("swish", z))
+    expected = dg.ops.activation_backward("swish", dy, z, y)
+    np.testing.assert_array_equal(dg.ops.activation_backward("silu", dy, z, y), expected)
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "tanh", "softmax"])

@@ -109,7 +109,10 @@ class Dense(Layer):
 
     def lower(self, builder: PlanBuilder, x: int, name: str) -> int:
         z = builder.node("dense", (x,), self.units, self.slots(builder, builder.widths[x], name))
-        return z if self.activation is None else builder.node(self.activation, (z,), self.units)
+        if self.activation is None:
+            return z
+        attributes = {a.name: a.default for a in PRIMITIVES[self.activation].attributes}
+        return builder.node(self.activation, (z,), self.units, attributes=attributes)
 
     def out_features(self, in_features: int) -> int:
         return self.units
