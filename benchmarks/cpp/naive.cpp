@@ -116,6 +116,96 @@ const std::map<std::string, double (*)(const Row& p, const Row& t)> kLosses = {
     {"nll", nll},
 };
 
+// One update of one parameter, the t-th.
+struct Update {
+  double w, dw;
+  Row& state;
+  double t, lr;
+  const std::map<std::string, double>& attributes;
+
+  double operator[](const char* name) const { return attributes.at(name); }
+  double g() const { return dw + (*this)["weight_decay"] * w; }
+  double shrunk() const { return (1 - lr * (*this)["weight_decay"]) * w; }
+};
+
+double mix(double share, double x, double y) { return share * x + (1 - share) * y; }
+
+double adam_step(const Update& u, double g) {
+  u.state[0] = mix(u["beta1"], u.state[0], g);
+  u.state[1] = mix(u["beta2"], u.state[1], g * g);
+  if (u.state.size() > 2) u.state[2] = std::max(u.state[1], u.state[2]);
+  const double mean = u.state[0] / (1 - std::pow(u["beta1"], u.t));
+  return u.lr * mean / (std::sqrt(u.state.back() / (1 - std::pow(u["beta2"], u.t))) + u["eps"]);
+}
+
+double nadam_step(const Update& u, double g) {
+  double product = 1, mu = 0, next = 0;
+  for (double i = 1; i <= u.t; ++i) product *= mu = u["beta1"] * (1 - std::pow(0.96, i * u["momentum_decay"]) / 2);
+  next = u["beta1"] * (1 - std::pow(0.96, (u.t + 1) * u["momentum_decay"]) / 2);
+  u.state[0] = mix(u["beta1"], u.state[0], g);
+  u.state[1] = mix(u["beta2"], u.state[1], g * g);
+  const double mean = (1 - mu) * g / (1 - product) + next * u.state[0] / (1 - product * next);
+  return u.lr * mean / (std::sqrt(u.state[1] / (1 - std::pow(u["beta2"], u.t))) + u["eps"]);
+}
+
+// By the mean square state[0], less the square of the mean state[1] where that is centred.
+double rmsprop_direction(const Update& u, bool centered) {
+  u.state[0] = mix(u["alpha"], u.state[0], u.g() * u.g());
+  if (centered) u.state[1] = mix(u["alpha"], u.state[1], u.g());
+  const double variance = u.state[0] - (centered ? u.state[1] * u.state[1] : 0);
+  return u.g() / (std::sqrt(variance) + u["eps"]);
+}
+
+double with_momentum(const Update& u, double g) {
+  u.state.back() = u["momentum"] * u.state.back() + g;
+  return u.w - u.lr * u.state.back();
+}
+
+const std::map<std::string, double (*)(const Update&)> kUpdates = {
+    {"sgd", [](const Update& u) { return u.w - u.lr * u.dw; }},
+    {"sgd_weight_decay", [](const Update& u) { return u.w - u.lr * u.g(); }},
+    {"sgd_momentum", [](const Update& u) { return with_momentum(u, u.t == 1 ? u.g() : (1 - u["dampening"]) * u.g()); }},
+    {"sgd_nesterov",
+     [](const Update& u) {
+       with_momentum(u, u.g());
+       return u.w - u.lr * (u.g() + u["momentum"] * u.state[0]);
+     }},
+    {"adam", [](const Update& u) { return u.w - adam_step(u, u.g()); }},
+    {"adam_amsgrad", [](const Update& u) { return u.w - adam_step(u, u.g()); }},
+    {"adamw", [](const Update& u) { return u.shrunk() - adam_step(u, u.dw); }},
+    {"adamw_amsgrad", [](const Update& u) { return u.shrunk() - adam_step(u, u.dw); }},
+    {"rmsprop", [](const Update& u) { return u.w - u.lr * rmsprop_direction(u, false); }},
+    {"rmsprop_momentum", [](const Update& u) { return with_momentum(u, rmsprop_direction(u, false)); }},
+    {"rmsprop_centered", [](const Update& u) { return u.w - u.lr * rmsprop_direction(u, true); }},
+    {"rmsprop_centered_momentum", [](const Update& u) { return with_momentum(u, rmsprop_direction(u, true)); }},
+    {"adagrad",
+     [](const Update& u) {
+       u.state[0] += u.g() * u.g();
+       return u.w - u.lr / (1 + (u.t - 1) * u["lr_decay"]) * u.g() / (std::sqrt(u.state[0]) + u["eps"]);
+     }},
+    {"adadelta",
+     [](const Update& u) {
+       u.state[0] = mix(u["rho"], u.state[0], u.g() * u.g());
+       const double d = u.g() * std::sqrt(u.state[1] + u["eps"]) / std::sqrt(u.state[0] + u["eps"]);
+       u.state[1] = mix(u["rho"], u.state[1], d * d);
+       return u.w - u.lr * d;
+     }},
+    {"adamax",
+     [](const Update& u) {
+       u.state[0] = mix(u["beta1"], u.state[0], u.g());
+       u.state[1] = std::max(u["beta2"] * u.state[1], std::abs(u.g()) + u["eps"]);
+       return u.w - u.lr / (1 - std::pow(u["beta1"], u.t)) * u.state[0] / u.state[1];
+     }},
+    {"nadam", [](const Update& u) { return u.w - nadam_step(u, u.g()); }},
+    {"nadam_decoupled", [](const Update& u) { return u.shrunk() - nadam_step(u, u.dw); }},
+    {"lion",
+     [](const Update& u) {
+       const double mean = mix(u["beta1"], u.state[0], u.dw);
+       u.state[0] = mix(u["beta2"], u.state[0], u.dw);
+       return u.shrunk() - u.lr * (mean > 0 ? 1 : mean < 0 ? -1 : 0);
+     }},
+};
+
 const Kernels<double>& scalar_kernels() { return instruction_set_named("scalar").f64; }
 
 }  // namespace
@@ -147,14 +237,11 @@ double naive_loss(const PrimitiveRow& primitive, int place, const Row& p, const 
 double naive_update(const PrimitiveRow& primitive, int place, double w, double dw, Row& state, Index updates,
                     double lr) {
   const Row attributes = attribute_values(primitive, {});
-  if (primitive.name == std::string("sgd")) return w - lr * dw;
-  if (primitive.name == std::string("adam")) {
-    const double beta1 = attributes[0], beta2 = attributes[1], eps = attributes[2], decay = attributes[3];
-    const double t = static_cast<double>(updates) + 1, g = dw + decay * w;
-    double &m = state[0], &v = state[1];
-    m = beta1 * m + (1 - beta1) * g;
-    v = beta2 * v + (1 - beta2) * g * g;
-    return w - lr * m / (1 - std::pow(beta1, t)) / (std::sqrt(v / (1 - std::pow(beta2, t))) + eps);
+  const auto found = kUpdates.find(primitive.name);
+  if (found != kUpdates.end()) {
+    std::map<std::string, double> named;
+    for (std::size_t i = 0; i < attributes.size(); ++i) named[primitive.attributes[i].name] = attributes[i];
+    return found->second({w, dw, state, static_cast<double>(updates) + 1, lr, named});
   }
   const Row coefficients = update_coefficients(static_cast<OptimizerKind>(place), attributes, updates, lr);
   scalar_kernels().update[place](1, 1, &w, 1, &dw, 1, state.data(), 1, coefficients.data());

@@ -1,5 +1,6 @@
 // Whole training steps, epochs of shuffled steps and predictions, through the public header: ReLU between the
-// layers, cross-entropy on labels where there is more than one output, else the mean squared error, plain SGD.
+// layers, cross-entropy on labels where there is more than one output, else the mean squared error. Plain SGD, and
+// for one network a step by every optimiser.
 
 #include <numeric>
 #include <set>
@@ -268,6 +269,34 @@ void network_step(benchmark::State& state, const Job& job) {
   });
 }
 
+// A step by any optimiser, whose update is fused into the products; after timing, against stored gradients and an
+// update from them, which make the same sums in the same order.
+template <class T>
+void network_step_by(benchmark::State& state, const PrimitiveRow& optimizer, const Job& job) {
+  const Data<T> data(job, job.batch);
+  Plan plan = plan_of(job);
+  plan.optimizer = {optimizer.name, {}};
+  const Size size = plan.parameter_count, states = optimizer.state * size;
+  Array<T> parameters = data.parameters, memory(states);
+  Network<T> network(plan, parameters.data(), memory.data());
+  const Batch<T> batch = data.batch(job, job.batch);
+  Index updates = 0;
+  run(
+      state, place_of_networks<T>(), {job.step_flops()}, [&] { network.step(batch, 1e-4, updates++); },
+      [&] {
+        Array<T> apart = parameters = data.parameters, memory_apart(states), gradients(size);
+        memory.fill(0);
+        Network<T> other(plan, apart.data(), memory_apart.data());
+        for (updates = 0; updates < 2; ++updates) {
+          network.step(batch, 1e-4, updates);
+          other.loss_and_gradients(batch, gradients.data());
+          other.apply_gradients(gradients.data(), 1e-4, updates);
+        }
+        const std::string wrong = difference(parameters.data(), {apart.begin(), apart.end()}, 0);
+        return wrong.empty() ? difference(memory.data(), {memory_apart.begin(), memory_apart.end()}, 0) : wrong;
+      });
+}
+
 template <class T>
 void network_run_steps(benchmark::State& state, const Job& job) {
   constexpr Size most_numbers = 1 << 24;
@@ -340,6 +369,10 @@ void add_networks_of() {
     add_one("network_predict", job, network_predict<T>);
   }
   for (const Job& job : kPredictions) add_one("network_predict", job, network_predict<T>);
+  for_each_primitive("optimizer", [&](const PrimitiveRow& row, int) {
+    add_one("network_step_" + std::string(row.name), kJobs[5],
+            [&row](benchmark::State& state, const Job& job) { network_step_by<T>(state, row, job); });
+  });
 }
 
 }  // namespace

@@ -21,6 +21,7 @@ Enum enum_named(const char* kind, const std::string& name) {
 
 const std::vector<PrimitiveRow>& primitives() {
   [[maybe_unused]] constexpr double inf = std::numeric_limits<double>::infinity();
+  [[maybe_unused]] constexpr double below_one = 1 - std::numeric_limits<double>::epsilon() / 2;
   static const std::vector<PrimitiveRow> rows = {
 #define DENSEGRAD_LAYER(name, ...) {#name, "layer", "", 0, false, "", "", 0, 0, {__VA_ARGS__}},
 #define DENSEGRAD_ACTIVATION(name, reads, ulp, by_row, init, ...) \

@@ -34,7 +34,7 @@ constexpr int kVectorsOfLine = 64 / (Vec<T>::kLanes * static_cast<int>(sizeof(T)
 // optimiser's state).
 template <class T>
 struct Ahead {
-  static constexpr int kMost = 3;
+  static constexpr int kMost = 4;
   const T* row[kMost];
   int count;  // of matrices
   ptrdiff_t stride;

@@ -15,7 +15,7 @@ from densegrad.history import History
 from densegrad.info import isa
 from densegrad.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, LearnedSwish, PReLU, Residual, Standardize
 from densegrad.model import Sequential
-from densegrad.optimizers import SGD, Adam, Optimizer
+from densegrad.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, NAdam, Optimizer, RMSprop
 from densegrad.threads import get_num_threads, set_num_threads
 from densegrad.trace import LayerTrace, Trace
 from densegrad.training import Trainer
@@ -23,7 +23,11 @@ from densegrad.version import __version__
 
 __all__ = [
     "SGD",
+    "Adadelta",
+    "Adagrad",
     "Adam",
+    "AdamW",
+    "Adamax",
     "BatchNorm",
     "Dense",
     "DivergenceError",
@@ -34,8 +38,11 @@ __all__ = [
     "LayerNorm",
     "LayerTrace",
     "LearnedSwish",
+    "Lion",
+    "NAdam",
     "Optimizer",
     "PReLU",
+    "RMSprop",
     "Residual",
     "Sequential",
     "Standardize",

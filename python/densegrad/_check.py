@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from densegrad._numpy.types import FloatArray, IndexArray
-from densegrad._primitives import PRIMITIVES, Kind, Primitive, names
+from densegrad._primitives import BELOW_ONE, PRIMITIVES, Kind, Primitive, names
 
 DTYPES = ("float32", "float64")
 _SUM_TOLERANCE = 1e-4  # how far from 1 the probabilities of a row may add up, float32 soft targets included
@@ -80,7 +80,8 @@ def real(
     outside = number < low or number > high or (open_low and number == low) or (open_high and number == high)
     if outside or not math.isfinite(number):
         parts = [f"{'>' if open_low else '>='} {low:.10g}"] if low > -math.inf else []
-        parts += [f"{'<' if open_high else '<='} {high:.10g}"] if high < math.inf else []
+        below = "< 1" if high == BELOW_ONE else f"{'<' if open_high else '<='} {high:.10g}"
+        parts += [below] if high < math.inf else []
         raise ValueError(f"{who}: expected a finite {what} {' and '.join(parts)}".rstrip() + f", got {number:g}")
     return number
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
+from math import inf, nextafter
 from types import MappingProxyType
 from typing import Literal
 
 Kind = Literal["layer", "activation", "loss", "optimizer"]
+
+BELOW_ONE = nextafter(1, 0)  # the upper end of a range without 1
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,22 @@ class Primitive:
     fuses: tuple[str, str] | None = None  # (last activation, the loss on its z that equals the pair)
     # Optimisers: how many numbers of state each parameter has.
     state: int = 0
+
+
+# What several optimisers have.
+_MOMENTUM = Attribute("momentum", 0.9, 0, 1)
+
+
+def _betas(beta2: float = 0.999) -> tuple[Attribute, Attribute]:
+    return Attribute("beta1", 0.9, 0, BELOW_ONE), Attribute("beta2", beta2, 0, BELOW_ONE)
+
+
+def _eps(default: float = 1e-8) -> Attribute:
+    return Attribute("eps", default, 0)
+
+
+def _weight_decay(default: float = 0) -> Attribute:
+    return Attribute("weight_decay", default, 0)
 
 
 _ROWS = (
@@ -257,18 +275,130 @@ _ROWS = (
     ),
     Primitive("nll", "loss", "mean over the batch of -sum_j t_j p_j", target="classes", link="softmax"),
     Primitive("sgd", "optimizer", "w <- w - lr dw"),
+    Primitive("sgd_weight_decay", "optimizer", "w <- w - lr (dw + weight_decay w)", attributes=(_weight_decay(),)),
+    Primitive(
+        "sgd_momentum",
+        "optimizer",
+        "g = dw + weight_decay w; b <- momentum b + (1 - dampening) g, at first b <- g; w <- w - lr b",
+        attributes=(_MOMENTUM, Attribute("dampening", 0, 0, 1), _weight_decay()),
+        state=1,
+    ),
+    Primitive(
+        "sgd_nesterov",
+        "optimizer",
+        "g = dw + weight_decay w; b <- momentum b + g; w <- w - lr (g + momentum b)",
+        attributes=(_MOMENTUM, _weight_decay()),
+        state=1,
+    ),
     Primitive(
         "adam",
         "optimizer",
         "g = dw + weight_decay w; m <- beta1 m + (1 - beta1) g; v <- beta2 v + (1 - beta2) g^2; "
         "w <- w - lr m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps)",
-        attributes=(
-            Attribute("beta1", 0.9, 0, 0.9999999),
-            Attribute("beta2", 0.999, 0, 0.9999999),
-            Attribute("eps", 1e-8, 0),
-            Attribute("weight_decay", 0, 0),
-        ),
+        attributes=(*_betas(), _eps(), _weight_decay()),
         state=2,
+    ),
+    Primitive(
+        "adam_amsgrad",
+        "optimizer",
+        "g = dw + weight_decay w; m <- beta1 m + (1 - beta1) g; v <- beta2 v + (1 - beta2) g^2; u <- max(u, v); "
+        "w <- w - lr m / (1 - beta1^t) / (sqrt(u / (1 - beta2^t)) + eps)",
+        attributes=(*_betas(), _eps(), _weight_decay()),
+        state=3,
+    ),
+    Primitive(
+        "adamw",
+        "optimizer",
+        "m <- beta1 m + (1 - beta1) dw; v <- beta2 v + (1 - beta2) dw^2; "
+        "w <- (1 - lr weight_decay) w - lr m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps)",
+        attributes=(*_betas(), _eps(), _weight_decay(0.01)),
+        state=2,
+    ),
+    Primitive(
+        "adamw_amsgrad",
+        "optimizer",
+        "m <- beta1 m + (1 - beta1) dw; v <- beta2 v + (1 - beta2) dw^2; u <- max(u, v); "
+        "w <- (1 - lr weight_decay) w - lr m / (1 - beta1^t) / (sqrt(u / (1 - beta2^t)) + eps)",
+        attributes=(*_betas(), _eps(), _weight_decay(0.01)),
+        state=3,
+    ),
+    Primitive(
+        "rmsprop",
+        "optimizer",
+        "g = dw + weight_decay w; v <- alpha v + (1 - alpha) g^2; w <- w - lr g / (sqrt(v) + eps)",
+        attributes=(Attribute("alpha", 0.99, 0, 1), _eps(), _weight_decay()),
+        state=1,
+    ),
+    Primitive(
+        "rmsprop_momentum",
+        "optimizer",
+        "g = dw + weight_decay w; v <- alpha v + (1 - alpha) g^2; b <- momentum b + g / (sqrt(v) + eps); w <- w - lr b",
+        attributes=(Attribute("alpha", 0.99, 0, 1), _eps(), _weight_decay(), _MOMENTUM),
+        state=2,
+    ),
+    Primitive(
+        "rmsprop_centered",
+        "optimizer",
+        "g = dw + weight_decay w; v <- alpha v + (1 - alpha) g^2; a <- alpha a + (1 - alpha) g; "
+        "w <- w - lr g / (sqrt(max(v - a^2, 0)) + eps)",
+        attributes=(Attribute("alpha", 0.99, 0, 1), _eps(), _weight_decay()),
+        state=2,
+    ),
+    Primitive(
+        "rmsprop_centered_momentum",
+        "optimizer",
+        "g = dw + weight_decay w; v <- alpha v + (1 - alpha) g^2; a <- alpha a + (1 - alpha) g; "
+        "b <- momentum b + g / (sqrt(max(v - a^2, 0)) + eps); w <- w - lr b",
+        attributes=(Attribute("alpha", 0.99, 0, 1), _eps(), _weight_decay(), _MOMENTUM),
+        state=3,
+    ),
+    Primitive(
+        "adagrad",
+        "optimizer",
+        "g = dw + weight_decay w; v <- v + g^2; w <- w - lr / (1 + (t - 1) lr_decay) g / (sqrt(v) + eps)",
+        attributes=(Attribute("lr_decay", 0, 0), _weight_decay(), _eps(1e-10)),
+        state=1,
+    ),
+    Primitive(
+        "adadelta",
+        "optimizer",
+        "g = dw + weight_decay w; v <- rho v + (1 - rho) g^2; d = sqrt(u + eps) / sqrt(v + eps) g; "
+        "u <- rho u + (1 - rho) d^2; w <- w - lr d",
+        attributes=(Attribute("rho", 0.9, 0, 1), _eps(1e-6), _weight_decay()),
+        state=2,
+    ),
+    Primitive(
+        "adamax",
+        "optimizer",
+        "g = dw + weight_decay w; m <- beta1 m + (1 - beta1) g; u <- max(beta2 u, |g| + eps); "
+        "w <- w - lr m / (1 - beta1^t) / u",
+        attributes=(*_betas(), _eps(), _weight_decay()),
+        state=2,
+    ),
+    Primitive(
+        "nadam",
+        "optimizer",
+        "g = dw + weight_decay w; m <- beta1 m + (1 - beta1) g; v <- beta2 v + (1 - beta2) g^2; "
+        "mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2); P_t = mu_1 mu_2 ... mu_t; "
+        "w <- w - lr ((1 - mu_t) g / (1 - P_t) + mu_(t+1) m / (1 - P_(t+1))) / (sqrt(v / (1 - beta2^t)) + eps)",
+        attributes=(*_betas(), _eps(), _weight_decay(), Attribute("momentum_decay", 0.004, 0)),
+        state=2,
+    ),
+    Primitive(
+        "nadam_decoupled",
+        "optimizer",
+        "m <- beta1 m + (1 - beta1) dw; v <- beta2 v + (1 - beta2) dw^2; "
+        "mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2); P_t = mu_1 mu_2 ... mu_t; w <- (1 - lr weight_decay) w "
+        "- lr ((1 - mu_t) dw / (1 - P_t) + mu_(t+1) m / (1 - P_(t+1))) / (sqrt(v / (1 - beta2^t)) + eps)",
+        attributes=(*_betas(), _eps(), _weight_decay(), Attribute("momentum_decay", 0.004, 0)),
+        state=2,
+    ),
+    Primitive(
+        "lion",
+        "optimizer",
+        "w <- (1 - lr weight_decay) w - lr sign(beta1 m + (1 - beta1) dw); m <- beta2 m + (1 - beta2) dw",
+        attributes=(*_betas(0.99), _weight_decay()),
+        state=1,
     ),
 )
 

@@ -1,18 +1,46 @@
 """Optimisers: the rule of one update, and the state it carries from step to step.
 
 An optimiser object belongs to the parameters it has begun to train: given to ``fit`` again it goes on,
-state included; a new object starts afresh.
+state included; a new object starts afresh. A copy, or what a pickle brings back, has a state of its own.
+
+Names, arguments and defaults are those of PyTorch 2.13, and so are the formulas but where a docstring says
+otherwise. g is the gradient dw, with weight_decay w added where the penalty is L2's; t = 1, 2, ... counts the
+optimiser's updates, also for parameters that were frozen during some of them (PyTorch counts each one's own).
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
-import numpy as np
+import inspect
+from typing import Any, ClassVar, Generic, TypeVar, overload
 
 from densegrad import _check, plan, schedules
+from densegrad._memory import aligned_zeros
 from densegrad._numpy.types import FloatArray
 from densegrad._primitives import PRIMITIVES
+
+
+Value = TypeVar("Value")
+
+
+class Hyperparameter(Generic[Value]):
+    """What an optimiser was made with, to be read: steps have been made with it, so that it cannot be set."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, optimizer: None, owner: type) -> Hyperparameter[Value]: ...
+    @overload
+    def __get__(self, optimizer: Optimizer, owner: type) -> Value: ...
+    def __get__(self, optimizer: Optimizer | None, owner: type) -> Hyperparameter[Value] | Value:
+        if optimizer is None:
+            return self
+        value: Value = optimizer.hyperparameters[self._name]
+        return value
+
+    def __set__(self, optimizer: Optimizer, value: Value) -> None:
+        who = type(optimizer).__name__
+        raise AttributeError(f"{who}: {self._name} is fixed; make a new {who} to train with {self._name}={value!r}")
 
 
 class Optimizer:
@@ -22,12 +50,16 @@ class Optimizer:
         lr: Learning rate of the next update; may be set between steps, to a number or a schedule.
         steps: Updates made so far.
         state: (rows, parameters) numbers carried between steps, or ``None`` where the rule needs none.
+        hyperparameters: What else it was made with, by name.
     """
 
-    primitive: ClassVar[str]
+    primitives: ClassVar[tuple[str, ...]]  # the rows of the table that its arguments choose from
+    primitive: str  # the one chosen
+    _start: float = 0.0  # what the state is filled with
 
     def __init__(self, lr: schedules.LearningRate) -> None:
         self.lr = lr
+        self.hyperparameters: dict[str, Any] = {}
         self.steps = 0
         self.state: FloatArray | None = None
         self._size: int | None = None
@@ -62,13 +94,17 @@ class Optimizer:
     @property
     def attributes(self) -> dict[str, float]:
         """The hyperparameters of the update beside the learning rate."""
-        return {a.name: getattr(self, a.name) for a in PRIMITIVES[self.primitive].attributes}
+        return {a.name: self.hyperparameters[a.name] for a in PRIMITIVES[self.primitive].attributes}
 
     def bind(self, parameters: FloatArray) -> plan.Optimizer:
         """Make the state for a parameter buffer at the first call; refuse a buffer of another size."""
         if self._size is None:
             rows = PRIMITIVES[self.primitive].state
-            self.state = np.zeros((rows, parameters.size), parameters.dtype) if rows else None
+            if rows:
+                zeros = aligned_zeros(rows * parameters.size, parameters.dtype.name)
+                self.state = zeros.reshape(rows, parameters.size)
+                if self._start:
+                    self.state.fill(self._start)
             self._size = parameters.size
         elif self._size != parameters.size:
             raise ValueError(
@@ -82,45 +118,114 @@ class Optimizer:
         shown = [repr(lr), *(f"{k}={v!r}" for k, v in self._changed().items())]
         return f"{type(self).__name__}({', '.join(shown)})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "state": None if self.state is None else self.state.copy()}
+
     def _changed(self) -> dict[str, Any]:
-        defaults = {a.name: a.default for a in PRIMITIVES[self.primitive].attributes}
-        return {k: v for k, v in self.attributes.items() if v != defaults[k]}
+        arguments = inspect.signature(type(self)).parameters
+        values = {name: getattr(self, name) for name in arguments if name != "lr"}
+        return {name: value for name, value in values.items() if value != arguments[name].default}
+
+    def _take(self, **given: Any) -> None:
+        """Keep hyperparameters: numbers in the ranges that the table has, the others flags."""
+        who = type(self).__name__
+        if "betas" in given:
+            given["beta1"], given["beta2"] = _pair(who, given.pop("betas"))
+        known = {a.name: a for name in self.primitives for a in PRIMITIVES[name].attributes}
+        for name, value in given.items():
+            number = known.get(name)
+            self.hyperparameters[name] = (
+                _check.flag(who, name, value)
+                if number is None
+                else _check.real(who, name, value, number.low, number.high)
+            )
+        if "beta1" in given:
+            self.hyperparameters["betas"] = (self.hyperparameters["beta1"], self.hyperparameters["beta2"])
+
+
+def _pair(who: str, betas: Any) -> tuple[Any, Any]:
+    try:
+        beta1, beta2 = betas
+    except (TypeError, ValueError):
+        raise TypeError(f"{who}: expected betas as two numbers (beta1, beta2), got {betas!r}") from None
+    return beta1, beta2
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent: w <- w - lr dw.
+    """Stochastic gradient descent: w <- w - lr g, g = dw + weight_decay w.
+
+    With momentum b <- momentum b + (1 - dampening) g, though the first b is g, and w <- w - lr b;
+    with Nesterov's b <- momentum b + g and w <- w - lr (g + momentum b).
 
     Args:
         lr: Learning rate, above 0.
+        momentum: How much of b goes on, from 0 to 1.
+        dampening: How much of g stays out of b, from 0 to 1; 0 with ``nesterov``.
+        weight_decay: L2 penalty, at least 0.
+        nesterov: Look ahead by one step; expects a momentum.
+
+    Source: Polyak, Some methods of speeding up the convergence of iteration methods (1964); Sutskever et al., On the
+    importance of initialization and momentum in deep learning (2013).
 
     >>> import densegrad as dg
-    >>> dg.SGD(0.1)
-    SGD(0.1)
+    >>> dg.SGD(0.1), dg.SGD(0.1, momentum=0.9, nesterov=True)
+    (SGD(0.1), SGD(0.1, momentum=0.9, nesterov=True))
     """
 
-    primitive = "sgd"
+    primitives = ("sgd", "sgd_weight_decay", "sgd_momentum", "sgd_nesterov")
+    momentum = Hyperparameter[float]()
+    dampening = Hyperparameter[float]()
+    weight_decay = Hyperparameter[float]()
+    nesterov = Hyperparameter[bool]()
+
+    def __init__(
+        self,
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ) -> None:
+        super().__init__(lr)
+        self._take(momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov)
+        if self.nesterov and not (self.momentum > 0 and self.dampening == 0):
+            raise ValueError(
+                "SGD: expected momentum > 0 and dampening = 0 with nesterov=True, "
+                f"got momentum {self.momentum:g} and dampening {self.dampening:g}"
+            )
+        if self.momentum > 0:
+            self.primitive = "sgd_nesterov" if self.nesterov else "sgd_momentum"
+        else:
+            self.primitive = "sgd_weight_decay" if self.weight_decay > 0 else "sgd"
 
 
 class Adam(Optimizer):
     """Adam: steps scaled by moving means of the gradient and of its square.
 
     g = dw + weight_decay w; m <- beta1 m + (1 - beta1) g; v <- beta2 v + (1 - beta2) g^2;
-    w <- w - lr m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps), t = 1, 2, ...
+    w <- w - lr m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps), t = 1, 2, ...;
+    with ``amsgrad`` the largest v so far stands in the place of v.
 
     Args:
         lr: Learning rate, above 0.
         betas: (beta1, beta2), each from 0 to below 1.
         eps: Added to the denominator, at least 0.
         weight_decay: L2 penalty, at least 0.
+        amsgrad: Never lengthen a step because v has fallen.
 
-    Source: Kingma & Ba, Adam: a method for stochastic optimization (2015); the formula is PyTorch's.
+    Source: Kingma & Ba, Adam: a method for stochastic optimization (2015); Reddi et al., On the convergence of Adam and
+    beyond (2018), whose u is, as in PyTorch, the largest v before its division by 1 - beta2^t.
 
     >>> import densegrad as dg
     >>> dg.Adam(), dg.Adam(0.01, betas=(0.8, 0.999))
     (Adam(0.001), Adam(0.01, betas=(0.8, 0.999)))
     """
 
-    primitive = "adam"
+    primitives = ("adam", "adam_amsgrad")
+    betas = Hyperparameter[tuple[float, float]]()
+    eps = Hyperparameter[float]()
+    weight_decay = Hyperparameter[float]()
+    amsgrad = Hyperparameter[bool]()
 
     def __init__(
         self,
@@ -128,22 +233,272 @@ class Adam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        amsgrad: bool = False,
     ) -> None:
         super().__init__(lr)
-        try:
-            beta1, beta2 = betas
-        except (TypeError, ValueError):
-            raise TypeError(f"Adam: expected betas as two numbers (beta1, beta2), got {betas!r}") from None
-        row = PRIMITIVES[self.primitive]
-        given = {"beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
-        self._attributes = _check.attributes("Adam", row, given)
+        self._take(betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad)
+        self.primitive = "adam_amsgrad" if self.amsgrad else "adam"
 
-    @property
-    def attributes(self) -> dict[str, float]:
-        """beta1, beta2, eps and weight_decay."""
-        return self._attributes
 
-    def _changed(self) -> dict[str, Any]:
-        values = {"betas": (self._attributes["beta1"], self._attributes["beta2"]), **self._attributes}
-        defaults = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
-        return {name: values[name] for name, default in defaults.items() if values[name] != default}
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay: w <- (1 - lr weight_decay) w, then Adam's step on dw alone.
+
+    Args:
+        lr: Learning rate, above 0.
+        betas: (beta1, beta2), each from 0 to below 1.
+        eps: Added to the denominator, at least 0.
+        weight_decay: How much of w is lost in a step of lr = 1, at least 0.
+        amsgrad: Never lengthen a step because v has fallen.
+
+    Source: Loshchilov & Hutter, Decoupled weight decay regularization (2019).
+
+    >>> import densegrad as dg
+    >>> dg.AdamW(weight_decay=0.1)
+    AdamW(0.001, weight_decay=0.1)
+    """
+
+    primitives = ("adamw", "adamw_amsgrad")
+    betas = Hyperparameter[tuple[float, float]]()
+    eps = Hyperparameter[float]()
+    weight_decay = Hyperparameter[float]()
+    amsgrad = Hyperparameter[bool]()
+
+    def __init__(
+        self,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        amsgrad: bool = False,
+    ) -> None:
+        super().__init__(lr)
+        self._take(betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad)
+        self.primitive = "adamw_amsgrad" if self.amsgrad else "adamw"
+
+
+class RMSprop(Optimizer):
+    """RMSprop: steps scaled by a moving mean of the squared gradient.
+
+    g = dw + weight_decay w; v <- alpha v + (1 - alpha) g^2; d = g / (sqrt(v) + eps); w <- w - lr d;
+    with momentum b <- momentum b + d; w <- w - lr b;
+    centred by a <- alpha a + (1 - alpha) g, the variance v - a^2 in the place of v. Where rounding leaves less than 0
+    of the variance it counts as 0; PyTorch's step is NaN there.
+
+    Args:
+        lr: Learning rate, above 0.
+        alpha: How much of the mean goes on, from 0 to 1.
+        eps: Added to the denominator, at least 0.
+        weight_decay: L2 penalty, at least 0.
+        momentum: How much of b goes on, from 0 to 1.
+        centered: Scale by the variance.
+
+    Source: Tieleman & Hinton, Lecture 6.5 - rmsprop (2012); centred: Graves, Generating sequences with recurrent neural
+    networks (2013).
+
+    >>> import densegrad as dg
+    >>> dg.RMSprop(momentum=0.9, centered=True)
+    RMSprop(0.01, momentum=0.9, centered=True)
+    """
+
+    primitives = ("rmsprop", "rmsprop_momentum", "rmsprop_centered", "rmsprop_centered_momentum")
+    alpha = Hyperparameter[float]()
+    eps = Hyperparameter[float]()
+    weight_decay = Hyperparameter[float]()
+    momentum = Hyperparameter[float]()
+    centered = Hyperparameter[bool]()
+
+    def __init__(
+        self,
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+    ) -> None:
+        super().__init__(lr)
+        self._take(alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum, centered=centered)
+        self.primitive = f"rmsprop{'_centered' if self.centered else ''}{'_momentum' if self.momentum > 0 else ''}"
+
+
+class Adagrad(Optimizer):
+    """Adagrad: steps scaled by the sum of all squared gradients.
+
+    g = dw + weight_decay w; v <- v + g^2; w <- w - lr / (1 + (t - 1) lr_decay) g / (sqrt(v) + eps), t = 1, 2, ...
+
+    Args:
+        lr: Learning rate, above 0.
+        lr_decay: How fast the learning rate falls, at least 0.
+        weight_decay: L2 penalty, at least 0.
+        initial_accumulator_value: The first v, at least 0.
+        eps: Added to the denominator, at least 0.
+
+    Source: Duchi et al., Adaptive subgradient methods for online learning and stochastic optimization (2011).
+
+    >>> import densegrad as dg
+    >>> dg.Adagrad(0.1, initial_accumulator_value=0.1)
+    Adagrad(0.1, initial_accumulator_value=0.1)
+    """
+
+    primitives = ("adagrad",)
+    primitive = "adagrad"
+    lr_decay = Hyperparameter[float]()
+    weight_decay = Hyperparameter[float]()
+    initial_accumulator_value = Hyperparameter[float]()
+    eps = Hyperparameter[float]()
+
+    def __init__(
+        self,
+        lr: float = 1e-2,
+        lr_decay: float = 0.0,
+        weight_decay: float = 0.0,
+        initial_accumulator_value: float = 0.0,
+        eps: float = 1e-10,
+    ) -> None:
+        super().__init__(lr)
+        self._take(lr_decay=lr_decay, weight_decay=weight_decay, eps=eps)
+        self._start = _check.real("Adagrad", "initial_accumulator_value", initial_accumulator_value, 0.0)
+        self.hyperparameters["initial_accumulator_value"] = self._start
+
+
+class Adadelta(Optimizer):
+    """Adadelta: steps as long as recent steps were, for gradients as large as recent gradients were.
+
+    g = dw + weight_decay w; v <- rho v + (1 - rho) g^2; d = sqrt(u + eps) / sqrt(v + eps) g;
+    u <- rho u + (1 - rho) d^2; w <- w - lr d
+
+    Args:
+        lr: Learning rate, above 0.
+        rho: How much of the means goes on, from 0 to 1.
+        eps: Added to both means, at least 0.
+        weight_decay: L2 penalty, at least 0.
+
+    Source: Zeiler, ADADELTA: an adaptive learning rate method (2012).
+
+    >>> import densegrad as dg
+    >>> dg.Adadelta(rho=0.95)
+    Adadelta(1.0, rho=0.95)
+    """
+
+    primitives = ("adadelta",)
+    primitive = "adadelta"
+    rho = Hyperparameter[float]()
+    eps = Hyperparameter[float]()
+    weight_decay = Hyperparameter[float]()
+
+    def __init__(self, lr: float = 1.0, rho: float = 0.9, eps: float = 1e-6, weight_decay: float = 0.0) -> None:
+        super().__init__(lr)
+        self._take(rho=rho, eps=eps, weight_decay=weight_decay)
+
+
+class Adamax(Optimizer):
+    """Adamax: Adam by the largest recent gradient instead of the mean of squares.
+
+    g = dw + weight_decay w; m <- beta1 m + (1 - beta1) g; u <- max(beta2 u, |g| + eps);
+    w <- w - lr m / (1 - beta1^t) / u, t = 1, 2, ...
+
+    Args:
+        lr: Learning rate, above 0.
+        betas: (beta1, beta2), each from 0 to below 1.
+        eps: Added to |g|, at least 0.
+        weight_decay: L2 penalty, at least 0.
+
+    Source: Kingma & Ba, Adam: a method for stochastic optimization (2015), section 7.1.
+
+    >>> import densegrad as dg
+    >>> dg.Adamax()
+    Adamax(0.002)
+    """
+
+    primitives = ("adamax",)
+    primitive = "adamax"
+    betas = Hyperparameter[tuple[float, float]]()
+    eps = Hyperparameter[float]()
+    weight_decay = Hyperparameter[float]()
+
+    def __init__(
+        self,
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(lr)
+        self._take(betas=betas, eps=eps, weight_decay=weight_decay)
+
+
+class NAdam(Optimizer):
+    """Adam with Nesterov's momentum.
+
+    g = dw + weight_decay w; m <- beta1 m + (1 - beta1) g; v <- beta2 v + (1 - beta2) g^2;
+    n = (1 - mu_t) g / (1 - P_t) + mu_(t+1) m / (1 - P_(t+1)); w <- w - lr n / (sqrt(v / (1 - beta2^t)) + eps),
+    mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2), P_t = mu_1 mu_2 ... mu_t, t = 1, 2, ...
+    PyTorch keeps P_t in its default dtype: float32 shows in the eighth digit of the first steps.
+
+    Args:
+        lr: Learning rate, above 0.
+        betas: (beta1, beta2), each from 0 to below 1.
+        eps: Added to the denominator, at least 0.
+        weight_decay: L2 penalty, at least 0.
+        momentum_decay: How fast mu_t rises to beta1, at least 0.
+        decoupled_weight_decay: w <- (1 - lr weight_decay) w instead of the penalty, as in ``AdamW``.
+
+    Source: Dozat, Incorporating Nesterov momentum into Adam (2016).
+
+    >>> import densegrad as dg
+    >>> dg.NAdam(weight_decay=0.01, decoupled_weight_decay=True)
+    NAdam(0.002, weight_decay=0.01, decoupled_weight_decay=True)
+    """
+
+    primitives = ("nadam", "nadam_decoupled")
+    betas = Hyperparameter[tuple[float, float]]()
+    eps = Hyperparameter[float]()
+    weight_decay = Hyperparameter[float]()
+    momentum_decay = Hyperparameter[float]()
+    decoupled_weight_decay = Hyperparameter[bool]()
+
+    def __init__(
+        self,
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum_decay: float = 4e-3,
+        decoupled_weight_decay: bool = False,
+    ) -> None:
+        super().__init__(lr)
+        self._take(
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            momentum_decay=momentum_decay,
+            decoupled_weight_decay=decoupled_weight_decay,
+        )
+        self.primitive = "nadam_decoupled" if self.decoupled_weight_decay else "nadam"
+
+
+class Lion(Optimizer):
+    """Lion: steps of one length, by the sign of a moving mean.
+
+    w <- (1 - lr weight_decay) w - lr sign(beta1 m + (1 - beta1) dw); m <- beta2 m + (1 - beta2) dw
+
+    Args:
+        lr: Learning rate, above 0; about a third to a tenth of Adam's.
+        betas: (beta1, beta2), each from 0 to below 1.
+        weight_decay: How much of w is lost in a step of lr = 1, at least 0; about three to ten times AdamW's.
+
+    Source: Chen et al., Symbolic discovery of optimization algorithms (2023), algorithm 2; PyTorch has none.
+
+    >>> import densegrad as dg
+    >>> dg.Lion(3e-4, weight_decay=0.1)
+    Lion(0.0003, weight_decay=0.1)
+    """
+
+    primitives = ("lion",)
+    primitive = "lion"
+    betas = Hyperparameter[tuple[float, float]]()
+    weight_decay = Hyperparameter[float]()
+
+    def __init__(self, lr: float = 1e-4, betas: tuple[float, float] = (0.9, 0.99), weight_decay: float = 0.0) -> None:
+        super().__init__(lr)
+        self._take(betas=betas, weight_decay=weight_decay)

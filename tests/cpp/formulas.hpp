@@ -32,7 +32,8 @@ struct LossFormula {
 
 /// One update of one parameter; `updates` were made before.
 struct OptimizerFormula {
-  std::size_t state;  // how many numbers it keeps for each parameter
+  std::string state;                        // a letter for each number it keeps; v and u are never negative
+  Values tame = {};   // attributes with which an update does not hang on the last places
   std::function<void(Real& w, Real dw, Row& state, Real updates, Real lr, const Values&)> update;
 };
 
@@ -407,19 +408,159 @@ inline std::vector<Values> loss_attributes(const std::string& name) {
   return {{}};
 }
 
+namespace formula {
+
+// s <- beta s + (1 - beta) x
+inline void average(Real& s, Real beta, Real x) { s = beta * s + (1 - beta) * x; }
+
+inline Real decayed(Real dw, Real w, const Values& a) { return dw + a.at("weight_decay") * w; }
+
+// The moving means m of g and v of g^2, and Adam's step by them; with u, the largest v so far.
+inline Real adam(Real g, Row& state, Real updates, Real lr, const Values& a) {
+  const Real t = updates + 1, beta1 = a.at("beta1"), beta2 = a.at("beta2");
+  average(state[0], beta1, g);
+  average(state[1], beta2, g * g);
+  if (state.size() > 2) state[2] = std::max(state[2], state[1]);
+  const Real m_hat = state[0] / (1 - std::pow(beta1, t)), v_hat = state.back() / (1 - std::pow(beta2, t));
+  return lr * m_hat / (std::sqrt(v_hat) + a.at("eps"));
+}
+
+inline Real nadam(Real g, Row& state, Real updates, Real lr, const Values& a) {
+  const Real t = updates + 1, beta1 = a.at("beta1"), beta2 = a.at("beta2");
+  const auto mu = [&](Real i) { return beta1 * (1 - 0.5L * std::pow(0.96L, i * a.at("momentum_decay"))); };
+  Real product = 1;
+  for (Real i = 1; i <= t && product > 1e-25L; ++i) product *= mu(i);
+  average(state[0], beta1, g);
+  average(state[1], beta2, g * g);
+  const Real n = (1 - mu(t)) * g / (1 - product) + mu(t + 1) * state[0] / (1 - product * mu(t + 1));
+  return lr * n / (std::sqrt(state[1] / (1 - std::pow(beta2, t))) + a.at("eps"));
+}
+
+// g over the root of its mean square v, or of its variance where there is its mean, too
+inline Real scaled(Real g, Real& v, Real* mean, const Values& a) {
+  average(v, a.at("alpha"), g * g);
+  if (mean != nullptr) average(*mean, a.at("alpha"), g);
+  return g / (std::sqrt(mean == nullptr ? v : std::max(v - *mean * *mean, 0.0L)) + a.at("eps"));
+}
+
+}  // namespace formula
+
 inline const std::map<std::string, OptimizerFormula>& optimizer_formulas() {
+  using namespace formula;
+  static const Values sgd = {{"momentum", 0.5}, {"weight_decay", 0.03125}};
+  static const Values damped = {{"momentum", 0.5}, {"dampening", 0.25}, {"weight_decay", 0.03125}};
+  static const Values adam_s = {{"beta1", 0.75}, {"beta2", 0.875}, {"eps", 0.0625}, {"weight_decay", 0.03125}};
+  static const Values nadam_s = {
+      {"beta1", 0.75}, {"beta2", 0.875}, {"eps", 0.0625}, {"weight_decay", 0.03125}, {"momentum_decay", 0.25}};
+  static const Values rmsprop = {{"alpha", 0.875}, {"eps", 0.0625}, {"weight_decay", 0.03125}};
+  static const Values rmsprop_momentum = {
+      {"alpha", 0.875}, {"eps", 0.0625}, {"weight_decay", 0.03125}, {"momentum", 0.5}};
   static const std::map<std::string, OptimizerFormula> formulas = {
-      {"sgd", {0, [](Real& w, Real dw, Row&, Real, Real lr, const Values&) { w -= lr * dw; }}},
-      {"adam",
-       {2,
+      {"sgd", {"", {}, [](Real& w, Real dw, Row&, Real, Real lr, const Values&) { w -= lr * dw; }}},
+      {"sgd_weight_decay",
+       {"",
+        {{"weight_decay", 0.03125}},
+        [](Real& w, Real dw, Row&, Real, Real lr, const Values& a) { w -= lr * decayed(dw, w, a); }}},
+      {"sgd_momentum",
+       {"b", damped,
         [](Real& w, Real dw, Row& state, Real updates, Real lr, const Values& a) {
-          const Real beta1 = a.at("beta1"), beta2 = a.at("beta2"), t = updates + 1;
-          const Real g = dw + a.at("weight_decay") * w;
-          Real &m = state[0], &v = state[1];
-          m = beta1 * m + (1 - beta1) * g;
-          v = beta2 * v + (1 - beta2) * g * g;
-          const Real m_hat = m / (1 - std::pow(beta1, t)), v_hat = v / (1 - std::pow(beta2, t));
-          w -= lr * m_hat / (std::sqrt(v_hat) + a.at("eps"));
+          const Real g = decayed(dw, w, a);
+          state[0] = updates == 0 ? g : a.at("momentum") * state[0] + (1 - Real(a.at("dampening"))) * g;
+          w -= lr * state[0];
+        }}},
+      {"sgd_nesterov",
+       {"b", sgd,
+        [](Real& w, Real dw, Row& state, Real, Real lr, const Values& a) {
+          const Real g = decayed(dw, w, a);
+          state[0] = a.at("momentum") * state[0] + g;
+          w -= lr * (g + a.at("momentum") * state[0]);
+        }}},
+      {"adam",
+       {"mv", adam_s,
+        [](Real& w, Real dw, Row& state, Real updates, Real lr, const Values& a) {
+          w -= adam(decayed(dw, w, a), state, updates, lr, a);
+        }}},
+      {"adam_amsgrad",
+       {"mvu", adam_s,
+        [](Real& w, Real dw, Row& state, Real updates, Real lr, const Values& a) {
+          w -= adam(decayed(dw, w, a), state, updates, lr, a);
+        }}},
+      {"adamw",
+       {"mv", adam_s,
+        [](Real& w, Real dw, Row& state, Real updates, Real lr, const Values& a) {
+          w -= lr * a.at("weight_decay") * w + adam(dw, state, updates, lr, a);
+        }}},
+      {"adamw_amsgrad",
+       {"mvu", adam_s,
+        [](Real& w, Real dw, Row& state, Real updates, Real lr, const Values& a) {
+          w -= lr * a.at("weight_decay") * w + adam(dw, state, updates, lr, a);
+        }}},
+      {"rmsprop",
+       {"v", rmsprop,
+        [](Real& w, Real dw, Row& state, Real, Real lr, const Values& a) {
+          w -= lr * scaled(decayed(dw, w, a), state[0], nullptr, a);
+        }}},
+      {"rmsprop_momentum",
+       {"vb", rmsprop_momentum,
+        [](Real& w, Real dw, Row& state, Real, Real lr, const Values& a) {
+          state[1] = a.at("momentum") * state[1] + scaled(decayed(dw, w, a), state[0], nullptr, a);
+          w -= lr * state[1];
+        }}},
+      {"rmsprop_centered",
+       {"va", rmsprop,
+        [](Real& w, Real dw, Row& state, Real, Real lr, const Values& a) {
+          w -= lr * scaled(decayed(dw, w, a), state[0], &state[1], a);
+        }}},
+      {"rmsprop_centered_momentum",
+       {"vab", rmsprop_momentum,
+        [](Real& w, Real dw, Row& state, Real, Real lr, const Values& a) {
+          state[2] = a.at("momentum") * state[2] + scaled(decayed(dw, w, a), state[0], &state[1], a);
+          w -= lr * state[2];
+        }}},
+      {"adagrad",
+       {"v",
+        {{"lr_decay", 0.125}, {"weight_decay", 0.03125}, {"eps", 0.0625}},
+        [](Real& w, Real dw, Row& state, Real updates, Real lr, const Values& a) {
+          const Real g = decayed(dw, w, a);
+          state[0] += g * g;
+          w -= lr / (1 + updates * a.at("lr_decay")) * g / (std::sqrt(state[0]) + a.at("eps"));
+        }}},
+      {"adadelta",
+       {"vu",
+        {{"rho", 0.75}, {"eps", 0.0625}, {"weight_decay", 0.03125}},
+        [](Real& w, Real dw, Row& state, Real, Real lr, const Values& a) {
+          const Real g = decayed(dw, w, a);
+          average(state[0], a.at("rho"), g * g);
+          const Real d = std::sqrt(state[1] + a.at("eps")) / std::sqrt(state[0] + a.at("eps")) * g;
+          average(state[1], a.at("rho"), d * d);
+          w -= lr * d;
+        }}},
+      {"adamax",
+       {"mu", adam_s,
+        [](Real& w, Real dw, Row& state, Real updates, Real lr, const Values& a) {
+          const Real g = decayed(dw, w, a), beta1 = a.at("beta1");
+          average(state[0], beta1, g);
+          state[1] = std::max(a.at("beta2") * state[1], std::fabs(g) + a.at("eps"));
+          w -= lr / (1 - std::pow(beta1, updates + 1)) * state[0] / state[1];
+        }}},
+      {"nadam",
+       {"mv", nadam_s,
+        [](Real& w, Real dw, Row& state, Real updates, Real lr, const Values& a) {
+          w -= nadam(decayed(dw, w, a), state, updates, lr, a);
+        }}},
+      {"nadam_decoupled",
+       {"mv", nadam_s,
+        [](Real& w, Real dw, Row& state, Real updates, Real lr, const Values& a) {
+          w -= lr * a.at("weight_decay") * w + nadam(dw, state, updates, lr, a);
+        }}},
+      {"lion",
+       {"m",
+        {{"beta1", 0.75}, {"beta2", 0.875}, {"weight_decay", 0.03125}},
+        [](Real& w, Real dw, Row& state, Real, Real lr, const Values& a) {
+          Real direction = state[0];
+          average(direction, a.at("beta1"), dw);
+          w -= lr * ((direction > 0) - (direction < 0) + a.at("weight_decay") * w);
+          average(state[0], a.at("beta2"), dw);
         }}},
   };
   return formulas;

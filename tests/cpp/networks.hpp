@@ -59,13 +59,16 @@ inline Plan plan_of(Size in, const std::vector<TestLayer>& layers, const std::st
   return plan;
 }
 
-// The same plan with another optimiser; eps keeps an update from hanging on the last places of a gradient near 0.
+// The same plan with another optimiser.
 inline Plan with_optimizer(Plan plan, const std::string& optimizer) {
-  plan.optimizer.primitive = optimizer;
-  if (optimizer == "adam") {
-    plan.optimizer.attributes = {{"beta1", 0.75}, {"beta2", 0.875}, {"eps", 0.0625}, {"weight_decay", 0.03125}};
-  }
+  plan.optimizer = {optimizer, optimizer_formula(optimizer).tame};
   return plan;
+}
+
+inline std::vector<std::string> names_of_optimizers() {
+  std::vector<std::string> names;
+  for (const auto& [name, formula] : optimizer_formulas()) names.push_back(name);
+  return names;
 }
 
 inline std::string described(const Plan& plan) {
@@ -190,7 +193,7 @@ struct Problem {
         in(plan.widths[static_cast<std::size_t>(plan.input)]),
         out(plan.widths[static_cast<std::size_t>(plan.output)]),
         parameters(1, plan.parameter_count),
-        state(static_cast<Size>(optimizer_formula(plan.optimizer.primitive).state), plan.parameter_count),
+        state(static_cast<Size>(optimizer_formula(plan.optimizer.primitive).state.size()), plan.parameter_count),
         x(rows, in),
         y(rows, plan.widths[static_cast<std::size_t>(plan.prediction)] / predictions_of(plan.loss.primitive)),
         weights(1, rows) {
@@ -201,7 +204,7 @@ struct Problem {
         for (Size i = 0; i < slot.size(); ++i) parameters[slot.offset + i] = T(random.uniform(-size, size));
       }
     }
-    state.fill([&] { return random.uniform(0, 0.5); });
+    state.fill([&] { return random.uniform(0.25, 0.5); });  // a variance among it stays above 0
     x.fill([&] { return random.uniform(-1, 1); });
     const bool odds = plan.loss.primitive.find("cross_entropy") != std::string::npos || plan.loss.primitive == "nll";
     const bool counts = plan.loss.primitive == "poisson";

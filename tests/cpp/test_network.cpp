@@ -131,7 +131,8 @@ TEST_CASE_TEMPLATE("every activation and loss keeps to the plain loops, at odd s
           layers.push_back({units, last ? last_activation(loss) : activation, (turn + i) % 4 != 0});
         }
         const bool labelled = loss == "cross_entropy" && turn % 2 == 0;
-        const Plan plan = with_optimizer(plan_of(shape[0], layers, loss), turn % 5 < 3 ? "sgd" : "adam");
+        const std::vector<std::string> optimizers = names_of_optimizers();
+        const Plan plan = with_optimizer(plan_of(shape[0], layers, loss), optimizers[turn % optimizers.size()]);
         check_network<T>(plan, batches[turn % batches.size()], labelled, turn % 3 == 0);
         ++turn;
       }
@@ -244,7 +245,7 @@ TEST_CASE_TEMPLATE("backward takes a gradient from elsewhere", T, float, double)
 TEST_CASE_TEMPLATE("what is frozen stays as it is, bit for bit, and the rest learns", T, float, double) {
   for (int frozen = 0; frozen < 64; ++frozen) {  // w and b of three layers
     const auto trains = [&](int bit) { return (frozen >> bit & 1) == 0; };
-    for (const std::string optimizer : {"sgd", "adam"}) {
+    for (const std::string& optimizer : names_of_optimizers()) {
       const Plan plan = with_optimizer(plan_of(5,
                                                {{9, "tanh", true, trains(0), trains(1)},
                                                 {7, "softmax", true, trains(2), trains(3)},

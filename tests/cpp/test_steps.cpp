@@ -125,7 +125,7 @@ void check_run_steps(const Plan& plan, Size rows, Size batch_size, bool labelled
 }
 
 TEST_CASE_TEMPLATE("run_steps is a loop of step, bit for bit", T, float, double) {
-  for (const std::string optimizer : {"sgd", "adam"}) {
+  for (const std::string& optimizer : names_of_optimizers()) {
     CAPTURE(optimizer);
     const Plan classes =
         with_optimizer(plan_of(13, {{37, "tanh"}, {34, "relu"}, {5, "softmax"}}, "cross_entropy", true), optimizer);
@@ -183,7 +183,7 @@ TEST_CASE_TEMPLATE("predict takes any number of rows and gives what forward give
 
 TEST_CASE_TEMPLATE("a loss that is not finite is given back and nothing is updated", T, float, double) {
   const T huge = std::numeric_limits<T>::max() / 4, nan = std::numeric_limits<T>::quiet_NaN();
-  for (const std::string optimizer : {"sgd", "adam"}) {
+  for (const std::string& optimizer : names_of_optimizers()) {
     const Plan plan = with_optimizer(plan_of(6, {{35, "relu"}, {4}}, "mse"), optimizer);
     for (const T bad : {huge, nan, std::numeric_limits<T>::infinity()}) {
       CAPTURE(optimizer);
@@ -273,7 +273,7 @@ void check_allocations(const Plan& plan, Size rows, Size batch_size, bool labell
 }
 
 TEST_CASE_TEMPLATE("after its first call run_steps allocates nothing", T, float, double) {
-  for (const std::string optimizer : {"sgd", "adam"}) {
+  for (const std::string optimizer : {"sgd", "adam", "nadam"}) {  // with one coefficient to ten
     CAPTURE(optimizer);
     const Plan small = plan_of(13, {{37, "tanh"}, {40, "softmax"}, {5, "softmax"}}, "cross_entropy", true);
     check_allocations<T>(with_optimizer(small, optimizer), 50, 16, true);

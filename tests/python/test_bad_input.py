@@ -559,9 +559,9 @@ dg.Adam(0)
 dg.Adam(betas=0.9)
     TypeError: Adam: expected betas as two numbers (beta1, beta2), got 0.9
 dg.Adam(betas=(0.9, 1.0))
-    ValueError: Adam: expected a finite beta2 >= 0 and <= ..., got 1
+    ValueError: Adam: expected a finite beta2 >= 0 and < 1, got 1
 dg.Adam(betas=(-0.1, 0.9))
-    ValueError: Adam: expected a finite beta1 >= 0 and <= ..., got -0.1
+    ValueError: Adam: expected a finite beta1 >= 0 and < 1, got -0.1
 dg.Adam(betas=("a", 0.9))
     TypeError: Adam: expected beta1 as a number, got str 'a'
 dg.Adam(eps=-1)

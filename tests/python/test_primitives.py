@@ -74,12 +74,13 @@ def test_a_loss_has_a_formula_a_link_and_a_fusion_that_exist(row):
 
 
 @pytest.mark.parametrize("row", rows("optimizer"))
-def test_an_optimizer_has_a_formula_and_a_class_of_its_own(row):
-    assert callable(getattr(optimizers, row.name))
+def test_an_optimizer_has_a_formula_and_one_class_that_chooses_it(row):
+    formula = inspect.signature(getattr(optimizers, row.name))
+    assert list(formula.parameters)[5:] == [a.name for a in row.attributes]
     classes = [
         value
         for value in vars(dg.optimizers).values()
-        if isinstance(value, type) and getattr(value, "primitive", None) == row.name
+        if isinstance(value, type) and row.name in getattr(value, "primitives", ())
     ]
     assert len(classes) == 1
     assert getattr(dg, classes[0].__name__) is classes[0]
