@@ -13,11 +13,12 @@ from __future__ import annotations
 import inspect
 from typing import Any, ClassVar, Generic, TypeVar, overload
 
+import numpy as np
+
 from densegrad import _check, plan, schedules
 from densegrad._memory import aligned_zeros
 from densegrad._numpy.types import FloatArray
 from densegrad._primitives import PRIMITIVES
-
 
 Value = TypeVar("Value")
 
@@ -180,7 +181,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        lr: float = 1e-3,
+        lr: schedules.LearningRate = 1e-3,
         momentum: float = 0.0,
         dampening: float = 0.0,
         weight_decay: float = 0.0,
@@ -229,7 +230,7 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        lr: float = 1e-3,
+        lr: schedules.LearningRate = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
@@ -265,7 +266,7 @@ class AdamW(Optimizer):
 
     def __init__(
         self,
-        lr: float = 1e-3,
+        lr: schedules.LearningRate = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.01,
@@ -309,7 +310,7 @@ class RMSprop(Optimizer):
 
     def __init__(
         self,
-        lr: float = 1e-2,
+        lr: schedules.LearningRate = 1e-2,
         alpha: float = 0.99,
         eps: float = 1e-8,
         weight_decay: float = 0.0,
@@ -349,7 +350,7 @@ class Adagrad(Optimizer):
 
     def __init__(
         self,
-        lr: float = 1e-2,
+        lr: schedules.LearningRate = 1e-2,
         lr_decay: float = 0.0,
         weight_decay: float = 0.0,
         initial_accumulator_value: float = 0.0,
@@ -386,7 +387,9 @@ class Adadelta(Optimizer):
     eps = Hyperparameter[float]()
     weight_decay = Hyperparameter[float]()
 
-    def __init__(self, lr: float = 1.0, rho: float = 0.9, eps: float = 1e-6, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self, lr: schedules.LearningRate = 1.0, rho: float = 0.9, eps: float = 1e-6, weight_decay: float = 0.0
+    ) -> None:
         super().__init__(lr)
         self._take(rho=rho, eps=eps, weight_decay=weight_decay)
 
@@ -418,7 +421,7 @@ class Adamax(Optimizer):
 
     def __init__(
         self,
-        lr: float = 2e-3,
+        lr: schedules.LearningRate = 2e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
@@ -459,7 +462,7 @@ class NAdam(Optimizer):
 
     def __init__(
         self,
-        lr: float = 2e-3,
+        lr: schedules.LearningRate = 2e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
@@ -499,6 +502,8 @@ class Lion(Optimizer):
     betas = Hyperparameter[tuple[float, float]]()
     weight_decay = Hyperparameter[float]()
 
-    def __init__(self, lr: float = 1e-4, betas: tuple[float, float] = (0.9, 0.99), weight_decay: float = 0.0) -> None:
+    def __init__(
+        self, lr: schedules.LearningRate = 1e-4, betas: tuple[float, float] = (0.9, 0.99), weight_decay: float = 0.0
+    ) -> None:
         super().__init__(lr)
         self._take(betas=betas, weight_decay=weight_decay)

@@ -32,7 +32,7 @@ struct LossFormula {
 
 /// One update of one parameter; `updates` were made before.
 struct OptimizerFormula {
-  std::string state;                        // a letter for each number it keeps; v and u are never negative
+  std::string state;  // a letter for each number it keeps; v and u are never negative
   Values tame = {};   // attributes with which an update does not hang on the last places
   std::function<void(Real& w, Real dw, Row& state, Real updates, Real lr, const Values&)> update;
 };
