@@ -1,4 +1,7 @@
-"""Every script in ``examples`` runs as a learner runs it, and prints the figures of its case."""
+"""Every script in ``examples`` runs as a learner runs it, and prints the figures of its case.
+
+What a case promises, such as a gradient that vanishes, its script asserts itself.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,12 @@ from pathlib import Path
 
 import pytest
 
+import densegrad as dg
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SCRIPTS = sorted(EXAMPLES.glob("*.py"))
+PAGES = EXAMPLES.parent / "docs" / "examples"
+SCRIPTS = sorted(EXAMPLES.glob("[!_]*.py"))
+DRAWN = [script for script in SCRIPTS if "from _figure import" in script.read_text(encoding="utf-8")]
 
 FIGURES: dict[str, list[str]] = {
     "two_two_two.py": [
@@ -37,6 +44,13 @@ FIGURES: dict[str, list[str]] = {
         "0.265388 -0.986787  0.721399",  # under cross-entropy
     ],
     "loops_and_matrices.py": ["all 212 gradients agree", "loops", "matrices in NumPy", "densegrad", " ms"],
+    "vanishing_gradient.py": ["4^-9 = 3.8e-06", "log 2 = 0.693"],
+    "zig_zag.py": ["sigmoid: dw1 and dw2 have the same sign in 100% of the samples"],
+    "universal_approximation.py": ["0.6426", "0.0700"],  # 4.5 pi / 2 / 11 and / 101
+    "logistic_losses.py": ["-10    4.540e-05     -4.539e-05     -1.000e+00", "(2119.6)", "(35.0)"],
+    "logistic_neuron.py": ["3.125    2.344   -0.586   accuracy 0.941"],  # Phi(1.5625)
+    "noisy_parabola.py": ["31 parameters", "s^2 + 4/45 = 0.0989"],
+    "dropout.py": ["and the others 1.2500", "1437 training images, 288 of them labelled wrongly; 360 test images"],
 }
 
 
@@ -57,6 +71,38 @@ def test_example_runs_without_a_warning_and_prints_its_figures(script: Path, bac
     for figure in FIGURES.get(script.name, []):
         assert figure in result.stdout
     assert not list(tmp_path.iterdir())  # an example leaves no files behind
+
+
+@pytest.mark.parametrize("script", DRAWN, ids=lambda script: script.name)
+def test_example_draws_its_figure_where_it_is_told_to(script: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "picture.png"
+    result = subprocess.run(
+        [sys.executable, str(script), "--plot", str(picture)],
+        env={**os.environ, "DENSEGRAD_BACKEND": dg.available_backends()[0]},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "Warning" not in result.stderr
+    assert list(tmp_path.iterdir()) == [picture]
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("script", DRAWN, ids=lambda script: script.name)
+def test_every_figure_has_its_page(script: Path) -> None:
+    page = (PAGES / f"{script.stem}.md").read_text(encoding="utf-8")
+    assert f"](../pictures/{script.stem}.png)" in page
+    assert f"python examples/{script.name} " in page
+    assert 10_000 < (PAGES.parent / "pictures" / f"{script.stem}.png").stat().st_size < 100_000
+    index = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    assert f"(../docs/examples/{script.stem}.md)" in index
+
+
+def test_every_page_has_its_script() -> None:
+    assert sorted(page.stem for page in PAGES.glob("*.md")) == [script.stem for script in DRAWN]
 
 
 def test_every_case_has_its_script_and_every_script_its_line_in_the_index() -> None:
