@@ -46,11 +46,15 @@ FIGURES: dict[str, list[str]] = {
     "loops_and_matrices.py": ["all 212 gradients agree", "loops", "matrices in NumPy", "densegrad", " ms"],
     "vanishing_gradient.py": ["4^-9 = 3.8e-06", "log 2 = 0.693"],
     "zig_zag.py": ["sigmoid: dw1 and dw2 have the same sign in 100% of the samples"],
+    "dead_relu.py": ["relu       largest dw at first 0.0e+00, dead at last 32"],
+    "saddle_point.py": ["r = 1.0500, by the formula 1.0500", "r = 1.2000, by the formula 1.2000"],
     "universal_approximation.py": ["0.6426", "0.0700"],  # 4.5 pi / 2 / 11 and / 101
     "logistic_losses.py": ["-10    4.540e-05     -4.539e-05     -1.000e+00", "(2119.6)", "(35.0)"],
     "logistic_neuron.py": ["3.125    2.344   -0.586   accuracy 0.941"],  # Phi(1.5625)
+    "momentum.py": ["1 / (1 - mu) = 10.0"],
     "noisy_parabola.py": ["31 parameters", "s^2 + 4/45 = 0.0989"],
     "dropout.py": ["and the others 1.2500", "1437 training images, 288 of them labelled wrongly; 360 test images"],
+    "two_moons.py": ["identity", "one affine map"],
 }
 
 
