@@ -261,8 +261,9 @@ TEST_CASE_TEMPLATE("a loss gives the limit at extreme predictions, and NaN for N
     for (const Size columns : {1, 2, 8, 16, 19, 38}) {
       if (columns % tried.predictions != 0) continue;
       for (const Real extreme : extremes) {
-        for (const auto& [target, front] :
-             std::vector<std::pair<Real, bool>>{{0, false}, {1, false}, {0, true}, {1, true}}) {
+        for (const auto& aimed : std::vector<std::pair<Real, bool>>{{0, false}, {1, false}, {0, true}, {1, true}}) {
+          const auto target = aimed.first;
+          const auto front = aimed.second;
           for (const bool labelled : {false, true}) {
             if (labelled && !tried.takes("classes")) continue;
             CAPTURE(columns);

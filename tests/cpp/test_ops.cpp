@@ -81,7 +81,8 @@ TEST_CASE_TEMPLATE("dense_backward is exact on whole numbers at every size", T, 
 TEST_CASE_TEMPLATE("an activation is found by its name, and may work in place", T, float, double) {
   Random random(3);
   for (const auto& [name, formula] : activation_formulas()) {
-    CAPTURE(name);
+    const std::string primitive = name;  // CAPTURE takes no structured binding
+    CAPTURE(primitive);
     Matrix<T> z(3, 37), y(3, 37), dy(3, 37), dz(3, 37);
     z.fill([&] { return random.uniform(-3, 3); });
     dy.fill([&] { return random.uniform(-1, 1); });
@@ -107,7 +108,8 @@ TEST_CASE_TEMPLATE("an activation is found by its name, and may work in place", 
 TEST_CASE_TEMPLATE("a loss is the mean over its rows, weighted where weights are given", T, float, double) {
   Random random(4);
   for (const auto& [name, formula] : loss_formulas()) {
-    CAPTURE(name);
+    const std::string primitive = name;  // CAPTURE takes no structured binding
+    CAPTURE(primitive);
     const Values attributes = loss_attributes(name).back();
     for (const bool weighted : {false, true}) {
       Matrix<T> p(5, 10), t(5, 10 / predictions_of(name)), weights(1, 5), dp(5, 10);
@@ -147,7 +149,8 @@ TEST_CASE_TEMPLATE("an unknown name is refused, and an odd prediction where a ta
 TEST_CASE_TEMPLATE("optimizer_update makes one update in place, with the attributes it is given", T, float, double) {
   Random random(5);
   for (const auto& [name, formula] : optimizer_formulas()) {
-    CAPTURE(name);
+    const std::string primitive = name;  // CAPTURE takes no structured binding
+    CAPTURE(primitive);
     const Size numbers = static_cast<Size>(formula.state.size());
     Matrix<T> w(1, 67), dw(1, 67), state(numbers, 67);
     for (Matrix<T>* matrix : {&w, &dw}) matrix->fill([&] { return random.uniform(0, 1); });
