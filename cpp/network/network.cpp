@@ -185,7 +185,7 @@ class Network<T>::Implementation {
 
   void prepare_optimizer() {
     const PrimitiveRow& row = find_primitive("optimizer", plan_.optimizer.primitive);
-    if ((row.state > 0 || plan_.average > 0) && common_.state == nullptr) {
+    if ((row.state > 0 || plan_.average > 0) && plan_.parameter_count > 0 && common_.state == nullptr) {
       throw std::invalid_argument("Network: expected a state for this optimizer");
     }
     optimizer_ = optimizer_named(plan_.optimizer.primitive);

@@ -13,7 +13,18 @@ from densegrad.files import load
 from densegrad.gradcheck import GradientReport, check_gradients
 from densegrad.history import History
 from densegrad.info import isa
-from densegrad.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, LearnedSwish, PReLU, Residual, Standardize
+from densegrad.layers import (
+    Activation,
+    BatchNorm,
+    Dense,
+    Dropout,
+    Layer,
+    LayerNorm,
+    LearnedSwish,
+    PReLU,
+    Residual,
+    Standardize,
+)
 from densegrad.model import Sequential
 from densegrad.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, NAdam, Optimizer, RMSprop
 from densegrad.threads import get_num_threads, set_num_threads
@@ -23,6 +34,7 @@ from densegrad.version import __version__
 
 __all__ = [
     "SGD",
+    "Activation",
     "Adadelta",
     "Adagrad",
     "Adam",

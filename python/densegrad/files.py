@@ -62,7 +62,8 @@ def save(model: BaseModel, path: str | os.PathLike[str]) -> None:
         "noise_seed": model.noise_seed,
     }
     tensors = {slot.name: model.view(slot) for slot in model.slots()}
-    write_atomically(path, safetensors.numpy.save(tensors, {_KEY: json.dumps(description)}))
+    text = json.dumps(description, default=lambda part: part.config())  # an activation with attributes of its own
+    write_atomically(path, safetensors.numpy.save(tensors, {_KEY: text}))
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -100,7 +101,7 @@ def _read(name: str, file: Any) -> BaseModel:
     shapes = {key: tuple(part.get_shape()) for key, part in slices.items()}
     dtypes = {part.get_dtype() for part in slices.values()}
     model = _described(name, metadata[_KEY], shapes)
-    if dtypes != {_DTYPES[model.dtype]}:
+    if dtypes and dtypes != {_DTYPES[model.dtype]}:
         raise ValueError(
             f"load: expected arrays of {_DTYPES[model.dtype]} in {name!r}, got {', '.join(sorted(dtypes))}"
         )

@@ -264,7 +264,7 @@ class BaseModel:
         files.save(self, path)
 
     def config(self) -> dict[str, Any]:
-        """The constructor's arguments, as a file keeps them."""
+        """The constructor's arguments; a file keeps an object among a layer's as its own ``config``."""
         return {
             "class": type(self).__name__,
             "layers": [describe(layer) for layer in self._layers],

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from densegrad._primitives import PRIMITIVES
 
 if TYPE_CHECKING:
+    from densegrad.activations import ActivationFunction
     from densegrad.layers import Layer
 
 
@@ -114,6 +115,10 @@ class PlanBuilder:
         self.widths.append(width)
         self.nodes.append(Node(primitive, inputs, output, slots, dict(attributes or {})))
         return output
+
+    def activation(self, function: ActivationFunction, z: int) -> int:
+        """Append y = f(z) behind buffer ``z``; gives the number of y."""
+        return self.node(function.primitive, (z,), self.widths[z], attributes=function.attributes)
 
 
 def lower(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from densegrad._primitives import names
 from densegrad.evaluation import checked_rows
 from densegrad.layers import flattened
 from densegrad.losses import Loss, resolve
+from densegrad.plan import Node, PlanBuilder
 
 if TYPE_CHECKING:
     from densegrad.model import BaseModel
@@ -20,10 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class LayerTrace:
-    """What passed through one dense layer: x -> z = x w + b -> y = f(z), and the loss's gradients.
+    """What passed through one layer: x -> z = x w + b -> y = f(z), and the loss's gradients.
 
     Shapes: x, dx (batch, in_features); z, y, dy, dz (batch, units); dw as w, db as b. ``db`` is ``None``
-    where the layer has no bias. dy is dLoss/d(output), dz is dLoss/d(linear part).
+    where the layer has no bias; ``dw`` as well, and z = x, where it is an activation alone. dy is dLoss/d(output),
+    dz is dLoss/dz.
     """
 
     name: str
@@ -34,7 +37,7 @@ class LayerTrace:
     dy: FloatArray
     dz: FloatArray
     dx: FloatArray
-    dw: FloatArray
+    dw: FloatArray | None
     db: FloatArray | None
 
     def __str__(self) -> str:
@@ -84,35 +87,47 @@ def trace(model: BaseModel, x: Any, y: Any, loss: str | Loss) -> Trace:
     if lowered.loss.prediction != lowered.output:  # fused: the gradient of the output is only shown
         d[lowered.output] = _output_gradient(values[lowered.output], y, named)
 
-    layers: list[LayerTrace] = []
-    activation, output = "identity", lowered.output
+    of_parameters: dict[int, tuple[FloatArray, FloatArray | None]] = {}  # dw and db of the dense nodes, by output
     for node in reversed(lowered.nodes):
-        source, result, dy = values[node.inputs[0]], values[node.output], d[node.output]
-        if node.primitive != "dense":
-            activation, output = node.primitive, node.output
-            if node.inputs[0] not in d:
-                d[node.inputs[0]] = ops.activation_backward(activation, dy, source, result, **node.attributes)
-            continue
-        if activation == "identity":
-            output = node.output
-        dx, dw, db = ops.dense_backward(dy, source, model.view(node.slots[0]))
-        d[node.inputs[0]] = dx
+        source, dy = values[node.inputs[0]], d[node.output]
+        if node.primitive == "dense":
+            dx, dw, db = ops.dense_backward(dy, source, model.view(node.slots[0]))
+            d[node.inputs[0]] = dx
+            of_parameters[node.output] = dw, db if len(node.slots) > 1 else None
+        elif node.inputs[0] not in d:
+            result = values[node.output]
+            d[node.inputs[0]] = ops.activation_backward(node.primitive, dy, source, result, **node.attributes)
+
+    layers = []
+    for index, nodes in enumerate(_nodes_of_layers(model)):
+        first, last = nodes[0], nodes[-1]
+        z = first.output if first.primitive == "dense" else first.inputs[0]
+        dw, db = of_parameters.get(first.output, (None, None))
         layers.append(
             LayerTrace(
-                name=node.slots[0].name.rsplit(".", 1)[0],
-                activation=activation,
-                x=source,
-                z=result,
-                y=values[output],
-                dy=d[output],
-                dz=dy,
-                dx=dx,
+                name=f"layers.{index}",
+                activation="identity" if last.primitive == "dense" else last.primitive,
+                x=values[first.inputs[0]],
+                z=values[z],
+                y=values[last.output],
+                dy=d[last.output],
+                dz=d[z],
+                dx=d[first.inputs[0]],
                 dw=dw,
-                db=db if len(node.slots) > 1 else None,
+                db=db,
             )
         )
-        activation = "identity"
-    return Trace(value, layers[::-1])
+    return Trace(value, layers)
+
+
+def _nodes_of_layers(model: BaseModel) -> list[list[Node]]:
+    """The plan's nodes, layer by layer."""
+    assert model.input_size is not None
+    builder, buffer, ends = PlanBuilder(model.input_size, model.noise_seed), 0, [0]
+    for index, layer in enumerate(model.layers):
+        buffer = layer.lower(builder, buffer, f"layers.{index}")
+        ends.append(len(builder.nodes))
+    return [builder.nodes[first:end] for first, end in pairwise(ends)]
 
 
 def _output_gradient(y: FloatArray, target: FloatArray | IndexArray, loss: plan.Loss) -> FloatArray:

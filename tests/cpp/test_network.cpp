@@ -117,25 +117,27 @@ TEST_CASE_TEMPLATE("every activation and loss keeps to the plain loops, at odd s
   const std::vector<std::vector<Size>> shapes = {{1, 1},      {3, 7, 2},      {5, 33, 31, 4},  {17, 64, 65, 10},
                                                  {70, 69, 3}, {2, 70, 1, 13}, {31, 32, 33, 32}};
   const std::vector<Size> batches = {1, 2, 3, 7, 13, 16, 33, 65};
+  const std::vector<std::string> activations = names_of_activations(), losses = names_of_losses();
   std::size_t turn = 0;
-  for (const std::vector<Size>& shape : shapes) {
-    for (const std::string& activation : names_of_activations()) {
-      for (const std::string& loss : names_of_losses()) {
-        // whose large sums drive the sigmoid to where a probability has no places left beside 1
-        if (activation == "log_softmax" && loss == "binary_cross_entropy") continue;
-        CAPTURE(activation);
-        std::vector<TestLayer> layers;
-        for (std::size_t i = 1; i < shape.size(); ++i) {
-          const bool last = i + 1 == shape.size();
-          const Size units = last ? shape[i] * predictions_of(loss) : shape[i];
-          layers.push_back({units, last ? last_activation(loss) : activation, (turn + i) % 4 != 0});
-        }
-        const bool labelled = loss == "cross_entropy" && turn % 2 == 0;
-        const std::vector<std::string> optimizers = names_of_optimizers();
-        const Plan plan = with_optimizer(plan_of(shape[0], layers, loss), optimizers[turn % optimizers.size()]);
-        check_network<T>(plan, batches[turn % batches.size()], labelled, turn % 3 == 0);
-        ++turn;
+  for (std::size_t s = 0; s < shapes.size(); ++s) {
+    const std::vector<Size>& shape = shapes[s];
+    for (std::size_t pair = 0; pair < std::max(activations.size(), losses.size()); ++pair) {  // others for each shape
+      const std::string &activation = activations[pair % activations.size()],
+                        &loss = losses[(pair + s) % losses.size()];
+      // whose large sums drive the sigmoid to where a probability has no places left beside 1
+      if (activation == "log_softmax" && loss == "binary_cross_entropy") continue;
+      CAPTURE(activation);
+      std::vector<TestLayer> layers;
+      for (std::size_t i = 1; i < shape.size(); ++i) {
+        const bool last = i + 1 == shape.size();
+        const Size units = last ? shape[i] * predictions_of(loss) : shape[i];
+        layers.push_back({units, last ? last_activation(loss) : activation, (turn + i) % 4 != 0});
       }
+      const bool labelled = loss == "cross_entropy" && turn % 2 == 0;
+      const std::vector<std::string> optimizers = names_of_optimizers();
+      const Plan plan = with_optimizer(plan_of(shape[0], layers, loss), optimizers[turn % optimizers.size()]);
+      check_network<T>(plan, batches[turn % batches.size()], labelled, turn % 3 == 0);
+      ++turn;
     }
   }
 }
@@ -145,6 +147,15 @@ TEST_CASE_TEMPLATE("every loss keeps to the plain loops on more rows than it tak
     const Plan plan = plan_of(3, {{4, "tanh"}, {2 * predictions_of(loss), last_activation(loss)}}, loss);
     check_network<T>(plan, 1100, false, true);
   }
+}
+
+TEST_CASE_TEMPLATE("attributes of an activation reach its kernels", T, float, double) {
+  const Attributes slope = {{"slope", 0.25}}, alpha = {{"alpha", 0.5}}, beta = {{"beta", -1.5}};
+  const std::vector<TestLayer> layers = {{33, "leaky_relu", true, true, true, slope},
+                                         {20, "elu", true, true, true, alpha},
+                                         {0, "swish", true, true, true, beta},
+                                         {5}};
+  check_network<T>(plan_of(9, layers, "mse"), 17, false, false);
 }
 
 TEST_CASE_TEMPLATE("widths of several panels keep to the plain loops", T, float, double) {

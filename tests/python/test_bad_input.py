@@ -412,6 +412,30 @@ dg.Dense(3, "xyz")
     ValueError: Dense: unknown activation 'xyz'; choose from identity, sigmoid, tanh...
 dg.Dense(3, np.tanh)
     TypeError: Dense: expected activation as a name (identity, sigmoid, tanh...), got ufunc <ufunc 'tanh'>
+dg.Dense(3, dg.activations.ELU)
+    TypeError: Dense: expected activation as a name or an object, got the class ELU; write ELU()
+dg.Dense(3, {"name": "elu", "beta": 1})
+    TypeError: Dense: elu has no attribute 'beta'; it takes alpha
+dg.Activation("siluu")
+    ValueError: Activation: unknown activation 'siluu'; did you mean 'silu' or 'selu'?
+dg.Activation(None)
+    TypeError: Activation: expected activation as a name (identity, sigmoid, tanh...), got NoneType None
+dg.activations.ELU(-1)
+    ValueError: ELU: expected a finite alpha >= 0, got -1
+dg.activations.ELU(NAN)
+    ValueError: ELU: expected a finite alpha >= 0, got nan
+dg.activations.LeakyReLU(-0.01)
+    ValueError: LeakyReLU: expected a finite slope >= 0, got -0.01
+dg.activations.LeakyReLU("0.1")
+    TypeError: LeakyReLU: expected slope as a number, got str '0.1'
+dg.activations.Swish(INF)
+    ValueError: Swish: expected a finite beta, got inf
+dg.activations.Swish(True)
+    TypeError: Swish: expected beta as a number, got bool True
+dg.activations.ELU(slope=1)
+    TypeError: ...'slope'...
+dg.activations.GELU(alpha=1)
+    TypeError: GELU: gelu has no attribute 'alpha'; it takes none
 dg.Dense(3, init="he")
     ValueError: Dense: unknown initializer 'he'; ...
 dg.Dense(3, init=None)
@@ -735,6 +759,8 @@ dg.ops.activation_forward("relu", ["a"])
     TypeError: activation_forward: expected z of real numbers, got dtype <U1...
 dg.ops.activation_forward("relu", [1.0], slope=0.1)
     TypeError: activation_forward: relu has no attribute 'slope'; it takes none
+dg.ops.activation_forward("leaky_relu", [1.0], slope=-1)
+    ValueError: activation_forward: expected a finite slope >= 0, got -1
 dg.ops.activation_backward("relu", [1.0, 2.0], [1.0], [1.0])
     ValueError: activation_backward: expected dy of shape (1,), got (2,)
 dg.ops.loss("ms", [[1.0]], [[1.0]])

@@ -33,6 +33,8 @@ def test_the_public_classes_and_the_package_have_examples():
     assert {
         "densegrad",
         "densegrad.layers.dense.Dense",
+        "densegrad.layers.activation.Activation",
+        "densegrad.activations.ELU",
         "densegrad.model.Sequential",
         "densegrad.training.Trainer",
         "densegrad.optimizers.SGD",

@@ -3,6 +3,7 @@
 from typing import Any
 
 from densegrad import _check
+from densegrad.layers.activation import Activation
 from densegrad.layers.base import Layer, flattened
 from densegrad.layers.dense import Dense
 from densegrad.layers.dropout import Dropout
@@ -12,6 +13,7 @@ from densegrad.layers.python import Function, PythonActivation, is_function
 from densegrad.layers.residual import Residual
 
 CLASSES: tuple[type[Layer], ...] = (
+    Activation,
     Dense,
     Dropout,
     BatchNorm,
@@ -44,6 +46,7 @@ def from_description(description: dict[str, Any]) -> Layer:
 
 __all__ = [
     "LAYERS",
+    "Activation",
     "BatchNorm",
     "Dense",
     "Dropout",

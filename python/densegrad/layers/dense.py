@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from densegrad import _check, initializers
+from densegrad import _check, activations, initializers
 from densegrad._primitives import PRIMITIVES
+from densegrad.activations import ActivationFunction
+from densegrad.layers.activation import Activation
 from densegrad.layers.base import Layer, array_view, gradient_view
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ class Dense(Layer):
 
     Args:
         units: Number of outputs, at least 1.
-        activation: Name of f; ``None`` is the identity.
+        activation: Name of f, or an object of ``dg.activations``; ``None`` is the identity.
         init: The scheme that draws the initial w: a name, or an object such as
             ``dg.initializers.Normal(0.05)``; ``"auto"`` follows the activation: He for relu, Glorot for the
             others. b starts at zero.
@@ -47,7 +49,7 @@ class Dense(Layer):
     def __init__(
         self,
         units: int,
-        activation: str | None = None,
+        activation: str | ActivationFunction | None = None,
         *,
         init: str | initializers.Initializer = "auto",
         use_bias: bool = True,
@@ -58,9 +60,7 @@ class Dense(Layer):
     ) -> None:
         super().__init__()
         self.units = _check.count("Dense", "units", units)
-        self.activation = None
-        if activation is not None:
-            self.activation = _check.primitive("Dense", "activation", activation).name
+        self._function = None if activation is None else activations.resolve("Dense", activation)
         self.init = initializers.check("Dense", init)
         self.use_bias = _check.flag("Dense", "use_bias", use_bias)
         self.l1 = _check.real("Dense", "l1", l1, 0.0)
@@ -69,6 +69,11 @@ class Dense(Layer):
             "w": _check.flag("Dense", "trainable_w", trainable_w),
             "b": _check.flag("Dense", "trainable_b", trainable_b),
         }
+
+    @property
+    def activation(self) -> str | ActivationFunction | None:
+        """f: its name where its attributes are at their default, else the object; ``None`` where none was given."""
+        return None if self._function is None else self._function.short
 
     @property
     def trainable_w(self) -> bool:
@@ -99,7 +104,7 @@ class Dense(Layer):
 
     @property
     def last_primitive(self) -> str:
-        return self.activation or "identity"
+        return "identity" if self._function is None else self._function.primitive
 
     def penalties(self, array: str) -> dict[str, float]:
         return {"l1": self.l1, "l2": self.l2} if array == "w" else {}
@@ -109,10 +114,7 @@ class Dense(Layer):
 
     def lower(self, builder: PlanBuilder, x: int, name: str) -> int:
         z = builder.node("dense", (x,), self.units, self.slots(builder, builder.widths[x], name))
-        if self.activation is None:
-            return z
-        attributes = {a.name: a.default for a in PRIMITIVES[self.activation].attributes}
-        return builder.node(self.activation, (z,), self.units, attributes=attributes)
+        return z if self._function is None else builder.activation(self._function, z)
 
     def out_features(self, in_features: int) -> int:
         return self.units
@@ -124,7 +126,7 @@ class Dense(Layer):
     def initialize(self, generator: np.random.Generator) -> None:
         scheme = self.init
         if scheme == "auto":
-            scheme = PRIMITIVES[self.activation or "identity"].init
+            scheme = PRIMITIVES[self._activated_by()].init
         initializers.fill(scheme, self.w, generator)
 
     def config(self) -> dict[str, Any]:
@@ -138,6 +140,14 @@ class Dense(Layer):
             "l1": self.l1,
             "l2": self.l2,
         }
+
+    def _activated_by(self) -> str:
+        """The primitive that reads z: this layer's own, or that of an ``Activation`` behind it."""
+        if self._function is None and self._owner is not None and self in self._owner.layers:
+            behind = self._owner.layers[self._owner.layers.index(self) + 1 :]
+            if behind and isinstance(behind[0], Activation):
+                return behind[0].last_primitive
+        return self.last_primitive
 
     def _set_trainable(self, **values: bool) -> None:
         for name, value in values.items():
