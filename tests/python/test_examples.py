@@ -43,6 +43,12 @@ FIGURES: dict[str, list[str]] = {
         "-0.082913 -0.020673  0.103586",  # under squared error
         "0.265388 -0.986787  0.721399",  # under cross-entropy
     ],
+    "activations.py": [
+        "f       0.0474   0.2689   0.5000   0.7311   0.9526",  # sigmoid
+        "f'     -0.0119  -0.0833   0.5000   1.0833   1.0119",  # gelu: Phi(z) + z phi(z)
+        "f'      0.0000   0.1667   0.5000   0.8333   1.0000",  # hard_swish, kinks included
+        "f      -3.0486  -1.3133  -0.6931  -0.3133  -0.0486",  # log_softmax
+    ],
     "loops_and_matrices.py": ["all 212 gradients agree", "loops", "matrices in NumPy", "densegrad", " ms"],
     "vanishing_gradient.py": ["4^-9 = 3.8e-06", "log 2 = 0.693"],
     "zig_zag.py": ["sigmoid: dw1 and dw2 have the same sign in 100% of the samples"],
@@ -107,6 +113,15 @@ def test_every_figure_has_its_page(script: Path) -> None:
 
 def test_every_page_has_its_script() -> None:
     assert sorted(page.stem for page in PAGES.glob("*.md")) == [script.stem for script in DRAWN]
+
+
+def test_the_activations_are_drawn_on_demand(tmp_path: Path) -> None:
+    command = [sys.executable, str(EXAMPLES / "activations.py"), "--plot", "curves.png"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_every_case_has_its_script_and_every_script_its_line_in_the_index() -> None:
