@@ -167,7 +167,7 @@ class BaseModel:
     def predict_proba(self, x: Any) -> FloatArray:
         """Probabilities (batch, outputs): the prediction through the link of the loss trained with.
 
-        Softmax for ``cross_entropy``, sigmoid for ``binary_cross_entropy_with_logits``; an output that
+        Softmax for ``cross_entropy`` and ``nll``, sigmoid for ``binary_cross_entropy_with_logits``; an output that
         already is a softmax or a sigmoid is given as it is.
         """
         who = f"{type(self).__name__}.predict_proba"

@@ -144,6 +144,7 @@ def loss(
             ``gaussian_nll``.
         sample_weight: (batch,) weights s; the mean is sum(s l) / sum(s).
         out: Where the gradient is written.
+        attributes: Parameters of the loss, such as ``delta=0.3``.
 
     >>> from densegrad import ops
     >>> value, gradient = ops.loss("cross_entropy", [[2.0, 3.0, 4.0]], [1])

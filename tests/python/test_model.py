@@ -362,6 +362,7 @@ PROBABILITIES = [  # loss, last activation, outputs, the probabilities of a pred
     ("cross_entropy", "softmax", 3, lambda p: p),
     ("cross_entropy", "sigmoid", 3, lambda p: special.softmax(p, axis=1)),
     ("cross_entropy", "tanh", 3, lambda p: special.softmax(p, axis=1)),
+    ("nll", None, 3, lambda p: special.softmax(p, axis=1)),
     ("binary_cross_entropy_with_logits", None, 1, special.expit),
     ("binary_cross_entropy_with_logits", None, 3, special.expit),
     ("binary_cross_entropy", "sigmoid", 1, lambda p: p),
@@ -377,7 +378,7 @@ def test_predict_proba_is_what_the_loss_saw(backend, dtype, rng, case):
     loss, activation, outputs, probabilities = case
     model = dg.Sequential([dg.Dense(outputs, activation)], input_size=2, dtype=dtype, seed=1)
     x, y = rng.normal(size=(8, 2)), rng.integers(0, 2, (8, outputs))
-    model.fit(x, np.arange(8) % 3 if loss == "cross_entropy" else y, loss=loss, optimizer=dg.SGD(0.1))
+    model.fit(x, np.arange(8) % 3 if PRIMITIVES[loss].target == "classes" else y, loss=loss, optimizer=dg.SGD(0.1))
     got = model.predict_proba(x)
     assert got.dtype == dtype
     expected = probabilities(model.predict(x).astype("float64"))
