@@ -276,9 +276,9 @@ void network_step_by(benchmark::State& state, const PrimitiveRow& optimizer, con
   const Data<T> data(job, job.batch);
   Plan plan = plan_of(job);
   plan.optimizer = {optimizer.name, {}};
-  const Size size = plan.parameter_count, states = optimizer.state * size;
+  const Size size = plan.parameter_count, stride = (size + 15) / 16 * 16, states = optimizer.state * stride;
   Array<T> parameters = data.parameters, memory(states);
-  Network<T> network(plan, parameters.data(), memory.data());
+  Network<T> network(plan, parameters.data(), memory.data(), stride);
   const Batch<T> batch = data.batch(job, job.batch);
   Index updates = 0;
   run(
@@ -286,7 +286,7 @@ void network_step_by(benchmark::State& state, const PrimitiveRow& optimizer, con
       [&] {
         Array<T> apart = parameters = data.parameters, memory_apart(states), gradients(size);
         memory.fill(0);
-        Network<T> other(plan, apart.data(), memory_apart.data());
+        Network<T> other(plan, apart.data(), memory_apart.data(), stride);
         for (updates = 0; updates < 2; ++updates) {
           network.step(batch, 1e-4, updates);
           other.loss_and_gradients(batch, gradients.data());

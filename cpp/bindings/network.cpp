@@ -55,8 +55,8 @@ class BoundNetwork final : public AnyNetwork {
         targets_(plan.loss ? target_rule(plan.loss.primitive, plan.widths.at(plan.prediction)) : TargetRule{}),
         has_loss_(static_cast<bool>(plan.loss)),
         has_optimizer_(static_cast<bool>(plan.optimizer)),
-        network_(plan, writeable(parameters_, "parameters"),
-                 state_.size() == 0 ? nullptr : writeable(state_, "state")) {}
+        network_(plan, writeable(parameters_, "parameters"), state_.size() == 0 ? nullptr : state_.mutable_data(),
+                 stride_of(state_)) {}
 
   py::object predict(py::handle x_, py::handle out) override {
     const Array<T> x = array_of<T>(x_, "x", {-1, in_});
@@ -173,11 +173,26 @@ class BoundNetwork final : public AnyNetwork {
                                 " rows of the last forward, got " + std::to_string(rows) + " rows");
   }
 
-  static Array<T> state_of(const Plan& plan, py::handle state) {
+  // (rows, parameters) numbers, the rows of which may lie apart.
+  static py::array_t<T> state_of(const Plan& plan, py::handle object) {
     const Size kept = plan.optimizer ? find_primitive("optimizer", plan.optimizer.primitive).state : 0;
     const Size rows = kept + (plan.average > 0 ? 1 : 0);
-    if (rows == 0) return Array<T>();
-    return array_of<T>(state, "state", {rows, plan.parameter_count});
+    if (rows == 0) return py::array_t<T>();
+    if (!py::isinstance<py::array_t<T>>(object)) {
+      throw py::type_error(std::string("_core: expected state as an array of ") + kDtypeName<T>);
+    }
+    const auto state = py::reinterpret_borrow<py::array_t<T>>(object);
+    constexpr Size item = sizeof(T);
+    const Size count = plan.parameter_count;
+    const bool fits = state.ndim() == 2 && state.shape(0) == rows && state.shape(1) == count &&
+                      state.strides(1) == item && state.strides(0) >= count * item && state.strides(0) % item == 0;
+    if (!fits) throw py::value_error("_core: state has another shape or layout than expected");
+    if (!state.writeable()) throw py::value_error("_core: state is read-only");
+    return state;
+  }
+
+  static Size stride_of(const py::array_t<T>& state) {
+    return state.size() == 0 ? 0 : state.strides(0) / static_cast<Size>(sizeof(T));
   }
 
   void require_optimizer() const {
@@ -209,7 +224,7 @@ class BoundNetwork final : public AnyNetwork {
   }
 
   Array<T> parameters_;  // held, so that the borrowed memory stays
-  Array<T> state_;
+  py::array_t<T> state_;
   Size in_, out_;
   TargetRule targets_;
   bool has_loss_, has_optimizer_;

@@ -33,10 +33,10 @@ Destination<T> destination(const Common<T>& common, const Slot& slot, const Lear
   if (slot.size() == 0) return {};
   if (learning.gradients != nullptr) return {learning.gradients + slot.offset, Finish::store, {}};
   if (!slot.trainable) return {};
-  return {common.at(slot),
-          common.finish,
-          {common.update, state_at(common.state, slot.offset), common.parameter_count, common.states,
-           learning.coefficients}};
+  return {
+      common.at(slot),
+      common.finish,
+      {common.update, state_at(common.state, slot.offset), common.state_stride, common.states, learning.coefficients}};
 }
 
 template <class T>

@@ -16,9 +16,10 @@ template <class T>
 struct Common {
   const Kernels<T>& kernels;
   T* parameters;
-  T* state;  // of the optimiser, laid out as the parameters
   Size parameter_count;
-  int states = 0;  // numbers of state for each parameter
+  T* state;           // of the optimiser, laid out as the parameters
+  Size state_stride;  // from one number of a parameter's state to the next
+  int states = 0;     // numbers of state for each parameter
   Update<T> update = nullptr;
   Finish finish = Finish::store;  // by which a tile updates the parameters it has the gradient of
 

@@ -26,6 +26,7 @@ namespace {
 template <class T>
 struct Owned {
   AlignedBuffer<T> parameters, state;
+  Size state_stride = 0;
 
   Owned() = default;
   explicit Owned(const Plan& plan) {
@@ -33,7 +34,9 @@ struct Owned {
     parameters.reserve(plan.parameter_count);
     if (plan.optimizer) {
       const int rows = find_primitive("optimizer", plan.optimizer.primitive).state + (plan.average > 0 ? 1 : 0);
-      state.reserve(rows * plan.parameter_count);
+      constexpr Size line = kAlignment / static_cast<Size>(sizeof(T));
+      state_stride = (plan.parameter_count + line - 1) / line * line;
+      state.reserve(rows * state_stride);
     }
   }
 };
@@ -44,19 +47,20 @@ template <class T>
 class Network<T>::Implementation {
  public:
   Implementation(const Plan& plan, Owned<T> owned, Seed seed)
-      : Implementation(plan, owned.parameters.data(), owned.state.data()) {
+      : Implementation(plan, owned.parameters.data(), owned.state.data(), owned.state_stride) {
     owned_ = std::move(owned);
     generator_ = Generator(seed.value);
     initialize(plan_, generator_, common_.parameters);
     if (plan_.average > 0) {
-      std::copy_n(common_.parameters, plan_.parameter_count, common_.state + common_.states * plan_.parameter_count);
+      std::copy_n(common_.parameters, plan_.parameter_count, common_.state + common_.states * common_.state_stride);
     }
   }
 
-  Implementation(const Plan& plan, T* parameters, T* state)
+  Implementation(const Plan& plan, T* parameters, T* state, Size state_stride)
       : plan_(plan),
         stages_(make_stages(plan)),
-        common_{kernels<T>(), parameters, state, plan.parameter_count},
+        common_{kernels<T>(), parameters, plan.parameter_count, state,
+                state_stride == 0 ? plan.parameter_count : state_stride},
         prediction_(common_, plan_, stages_),
         whole_(common_, plan_),
         keeping_(common_, plan_, stages_for(stages_, plan_, plan_.output), plan_.output, Purpose::keep) {
@@ -112,7 +116,7 @@ class Network<T>::Implementation {
     }
     for (const Span& span : spans_) {
       common_.update(1, span.size, common_.parameters + span.offset, span.size, gradients + span.offset, span.size,
-                     state_at(common_.state, span.offset), plan_.parameter_count, coefficients);
+                     state_at(common_.state, span.offset), common_.state_stride, coefficients);
     }
   }
 
@@ -260,8 +264,8 @@ class Network<T>::Implementation {
 };
 
 template <class T>
-Network<T>::Network(const Plan& plan, T* parameters, T* state)
-    : implementation_(std::make_unique<Implementation>(plan, parameters, state)) {}
+Network<T>::Network(const Plan& plan, T* parameters, T* state, Size state_stride)
+    : implementation_(std::make_unique<Implementation>(plan, parameters, state, state_stride)) {}
 template <class T>
 Network<T>::Network(const Plan& plan, Seed seed)
     : implementation_(std::make_unique<Implementation>(plan, Owned<T>(plan), seed)) {}

@@ -73,12 +73,12 @@ void WholeUpdate<T>::apply(T* gradients, const double* coefficients) {
     });
     if (clip_norm_ > 0) factor = static_cast<T>(std::min(1.0, clip_norm_ / (std::sqrt(squares) + 1e-6)));
   }
-  T* average = average_ > 0 ? common_.state + common_.states * common_.parameter_count : nullptr;
+  T* average = average_ > 0 ? common_.state + common_.states * common_.state_stride : nullptr;
   sum([&](const Piece& piece) {
     T *w = common_.parameters + piece.offset, *g = gradients + piece.offset;
     if (factor < 1) k.scale_values(piece.size, factor, g);
     common_.update(1, piece.size, w, piece.size, g, piece.size, state_at(common_.state, piece.offset),
-                   common_.parameter_count, coefficients);
+                   common_.state_stride, coefficients);
     if (average != nullptr) k.approach(piece.size, w, static_cast<T>(1 - average_), average + piece.offset);
     return 0.0;
   });

@@ -11,14 +11,21 @@ optimiser's updates, also for parameters that were frozen during some of them (P
 from __future__ import annotations
 
 import inspect
-from typing import Any, ClassVar, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypedDict, TypeVar, overload
 
 import numpy as np
 
 from densegrad import _check, plan, schedules
 from densegrad._memory import aligned_zeros
 from densegrad._numpy.types import FloatArray
-from densegrad._primitives import PRIMITIVES
+from densegrad._primitives import BELOW_ONE, PRIMITIVES
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from densegrad.model import BaseModel
+
+_LINE = 16  # numbers of float32 in a cache line
 
 Value = TypeVar("Value")
 
@@ -44,23 +51,62 @@ class Hyperparameter(Generic[Value]):
         raise AttributeError(f"{who}: {self._name} is fixed; make a new {who} to train with {self._name}={value!r}")
 
 
+class Options(TypedDict, total=False):
+    """What every optimiser takes beside its own arguments, as ``Optimizer`` says; ``None`` leaves it out."""
+
+    clip_norm: float | None
+    clip_value: float | None
+    average: float | None
+
+
 class Optimizer:
     """The base of all optimisers.
+
+    Each takes, as keywords, what is done to whole gradients before an update and to the parameters behind it:
+
+    Args:
+        lr: Learning rate, above 0: a number, a schedule or a function of the step.
+        clip_value: Each number of the gradients is cut to within +-clip_value, above 0.
+        clip_norm: All gradients are then scaled by min(1, clip_norm / (norm + 1e-6)), where norm = sqrt(sum(g^2)) goes
+            over all that is trained; above 0. Penalties of layers are in the gradients, weight decay is not.
+        average: Keeps a moving average of what is trained, a <- average a + (1 - average) w after each update, from the
+            parameters before the first; above 0 and below 1. ``averaged`` gives a model of it.
+
+    Source: Pascanu et al., On the difficulty of training recurrent neural networks (2013); Polyak & Juditsky,
+    Acceleration of stochastic approximation by averaging (1992).
+
+    >>> import densegrad as dg
+    >>> dg.Adam(clip_norm=1.0, average=0.99)
+    Adam(0.001, clip_norm=1.0, average=0.99)
 
     Attributes:
         lr: Learning rate of the next update; may be set between steps, to a number or a schedule.
         steps: Updates made so far.
-        state: (rows, parameters) numbers carried between steps, or ``None`` where the rule needs none.
+        state: (rows, parameters) numbers carried between steps, the moving average last, or ``None``.
         hyperparameters: What else it was made with, by name.
     """
 
     primitives: ClassVar[tuple[str, ...]]  # the rows of the table that its arguments choose from
     primitive: str  # the one chosen
     _start: float = 0.0  # what the state is filled with
+    clip_norm = Hyperparameter[float | None]()
+    clip_value = Hyperparameter[float | None]()
+    average = Hyperparameter[float | None]()
 
-    def __init__(self, lr: schedules.LearningRate) -> None:
+    def __init__(
+        self,
+        lr: schedules.LearningRate,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        average: float | None = None,
+    ) -> None:
         self.lr = lr
-        self.hyperparameters: dict[str, Any] = {}
+        self.hyperparameters: dict[str, Any] = {
+            "clip_norm": self._optional("clip_norm", clip_norm, np.inf),
+            "clip_value": self._optional("clip_value", clip_value, np.inf),
+            "average": self._optional("average", average, BELOW_ONE),
+        }
         self.steps = 0
         self.state: FloatArray | None = None
         self._size: int | None = None
@@ -100,19 +146,50 @@ class Optimizer:
     def bind(self, parameters: FloatArray) -> plan.Optimizer:
         """Make the state for a parameter buffer at the first call; refuse a buffer of another size."""
         if self._size is None:
-            rows = PRIMITIVES[self.primitive].state
+            rows = PRIMITIVES[self.primitive].state + (self.average is not None)
             if rows:
-                zeros = aligned_zeros(rows * parameters.size, parameters.dtype.name)
-                self.state = zeros.reshape(rows, parameters.size)
+                self.state = _aligned_rows(rows, parameters.size, parameters.dtype.name)
                 if self._start:
                     self.state.fill(self._start)
+                if self.average is not None:
+                    self.state[-1] = parameters
             self._size = parameters.size
         elif self._size != parameters.size:
             raise ValueError(
                 f"{type(self).__name__}: expected the model this optimizer has trained ({self._size} parameters), "
                 f"got one of {parameters.size}; make a new {type(self).__name__}"
             )
-        return plan.Optimizer(self.primitive, self.attributes)
+        return plan.Optimizer(
+            self.primitive,
+            self.attributes,
+            clip_value=self.clip_value or 0.0,
+            clip_norm=self.clip_norm or 0.0,
+            average=self.average or 0.0,
+        )
+
+    def averaged(self, model: BaseModel) -> BaseModel:
+        """A copy of the model with the moving average of what was trained in the place of its last values.
+
+        Args:
+            model: The model that this optimiser has trained.
+
+        Raises:
+            ValueError: The optimiser was made without ``average``, or has trained another model or none.
+        """
+        who = f"{type(self).__name__}.averaged"
+        if self.average is None or self.state is None:
+            missing = "one without" if self.average is None else "one that has not trained"
+            raise ValueError(f"{who}: expected an optimizer made with average=... that has trained, got {missing}")
+        if model.parameters.size != self._size:
+            raise ValueError(
+                f"{who}: expected the model this optimizer has trained ({self._size} parameters), "
+                f"got one of {model.parameters.size}"
+            )
+        other: BaseModel = model.copy()
+        for slot in other.slots():
+            if slot.trainable:
+                other.view(slot)[...] = self.state[-1, slot.offset : slot.offset + slot.size].reshape(slot.shape)
+        return other
 
     def __repr__(self) -> str:
         lr = self.lr if self._schedule is None else self._schedule
@@ -122,10 +199,23 @@ class Optimizer:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "state": None if self.state is None else self.state.copy()}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self.state is not None:
+            rows, columns = self.state.shape
+            aligned = _aligned_rows(rows, columns, self.state.dtype.name)
+            aligned[...] = self.state
+            self.state = aligned
+
     def _changed(self) -> dict[str, Any]:
-        arguments = inspect.signature(type(self)).parameters
-        values = {name: getattr(self, name) for name in arguments if name != "lr"}
-        return {name: value for name, value in values.items() if value != arguments[name].default}
+        own, options = inspect.signature(type(self)).parameters, inspect.signature(Optimizer).parameters
+        defaults = {name: each.default for name, each in {**own, **options}.items() if name in self.hyperparameters}
+        return {name: getattr(self, name) for name, value in defaults.items() if getattr(self, name) != value}
+
+    def _optional(self, name: str, value: float | None, high: float) -> float | None:
+        if value is None:
+            return None
+        return _check.real(type(self).__name__, name, value, 0.0, high, open_low=True)
 
     def _take(self, **given: Any) -> None:
         """Keep hyperparameters: numbers in the ranges that the table has, the others flags."""
@@ -142,6 +232,12 @@ class Optimizer:
             )
         if "beta1" in given:
             self.hyperparameters["betas"] = (self.hyperparameters["beta1"], self.hyperparameters["beta2"])
+
+
+def _aligned_rows(rows: int, columns: int, dtype: str) -> FloatArray:
+    """Zeros, of which each row starts on a cache line: the widest vector then loads one line, not two."""
+    stride = -(-columns // _LINE) * _LINE
+    return aligned_zeros(rows * stride, dtype).reshape(rows, stride)[:, :columns]
 
 
 def _pair(who: str, betas: Any) -> tuple[Any, Any]:
@@ -164,6 +260,7 @@ class SGD(Optimizer):
         dampening: How much of g stays out of b, from 0 to 1; 0 with ``nesterov``.
         weight_decay: L2 penalty, at least 0.
         nesterov: Look ahead by one step; expects a momentum.
+        options: ``clip_norm``, ``clip_value`` and ``average``, as in ``Optimizer``.
 
     Source: Polyak, Some methods of speeding up the convergence of iteration methods (1964); Sutskever et al., On the
     importance of initialization and momentum in deep learning (2013).
@@ -186,8 +283,9 @@ class SGD(Optimizer):
         dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(lr)
+        super().__init__(lr, **options)
         self._take(momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov)
         if self.nesterov and not (self.momentum > 0 and self.dampening == 0):
             raise ValueError(
@@ -213,6 +311,7 @@ class Adam(Optimizer):
         eps: Added to the denominator, at least 0.
         weight_decay: L2 penalty, at least 0.
         amsgrad: Never lengthen a step because v has fallen.
+        options: ``clip_norm``, ``clip_value`` and ``average``, as in ``Optimizer``.
 
     Source: Kingma & Ba, Adam: a method for stochastic optimization (2015); Reddi et al., On the convergence of Adam and
     beyond (2018), whose u is, as in PyTorch, the largest v before its division by 1 - beta2^t.
@@ -235,8 +334,9 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         amsgrad: bool = False,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(lr)
+        super().__init__(lr, **options)
         self._take(betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad)
         self.primitive = "adam_amsgrad" if self.amsgrad else "adam"
 
@@ -250,6 +350,7 @@ class AdamW(Optimizer):
         eps: Added to the denominator, at least 0.
         weight_decay: How much of w is lost in a step of lr = 1, at least 0.
         amsgrad: Never lengthen a step because v has fallen.
+        options: ``clip_norm``, ``clip_value`` and ``average``, as in ``Optimizer``.
 
     Source: Loshchilov & Hutter, Decoupled weight decay regularization (2019).
 
@@ -271,8 +372,9 @@ class AdamW(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.01,
         amsgrad: bool = False,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(lr)
+        super().__init__(lr, **options)
         self._take(betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad)
         self.primitive = "adamw_amsgrad" if self.amsgrad else "adamw"
 
@@ -292,6 +394,7 @@ class RMSprop(Optimizer):
         weight_decay: L2 penalty, at least 0.
         momentum: How much of b goes on, from 0 to 1.
         centered: Scale by the variance.
+        options: ``clip_norm``, ``clip_value`` and ``average``, as in ``Optimizer``.
 
     Source: Tieleman & Hinton, Lecture 6.5 - rmsprop (2012); centred: Graves, Generating sequences with recurrent neural
     networks (2013).
@@ -316,8 +419,9 @@ class RMSprop(Optimizer):
         weight_decay: float = 0.0,
         momentum: float = 0.0,
         centered: bool = False,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(lr)
+        super().__init__(lr, **options)
         self._take(alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum, centered=centered)
         self.primitive = f"rmsprop{'_centered' if self.centered else ''}{'_momentum' if self.momentum > 0 else ''}"
 
@@ -333,6 +437,7 @@ class Adagrad(Optimizer):
         weight_decay: L2 penalty, at least 0.
         initial_accumulator_value: The first v, at least 0.
         eps: Added to the denominator, at least 0.
+        options: ``clip_norm``, ``clip_value`` and ``average``, as in ``Optimizer``.
 
     Source: Duchi et al., Adaptive subgradient methods for online learning and stochastic optimization (2011).
 
@@ -355,8 +460,9 @@ class Adagrad(Optimizer):
         weight_decay: float = 0.0,
         initial_accumulator_value: float = 0.0,
         eps: float = 1e-10,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(lr)
+        super().__init__(lr, **options)
         self._take(lr_decay=lr_decay, weight_decay=weight_decay, eps=eps)
         self._start = _check.real("Adagrad", "initial_accumulator_value", initial_accumulator_value, 0.0)
         self.hyperparameters["initial_accumulator_value"] = self._start
@@ -373,6 +479,7 @@ class Adadelta(Optimizer):
         rho: How much of the means goes on, from 0 to 1.
         eps: Added to both means, at least 0.
         weight_decay: L2 penalty, at least 0.
+        options: ``clip_norm``, ``clip_value`` and ``average``, as in ``Optimizer``.
 
     Source: Zeiler, ADADELTA: an adaptive learning rate method (2012).
 
@@ -388,9 +495,14 @@ class Adadelta(Optimizer):
     weight_decay = Hyperparameter[float]()
 
     def __init__(
-        self, lr: schedules.LearningRate = 1.0, rho: float = 0.9, eps: float = 1e-6, weight_decay: float = 0.0
+        self,
+        lr: schedules.LearningRate = 1.0,
+        rho: float = 0.9,
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(lr)
+        super().__init__(lr, **options)
         self._take(rho=rho, eps=eps, weight_decay=weight_decay)
 
 
@@ -405,6 +517,7 @@ class Adamax(Optimizer):
         betas: (beta1, beta2), each from 0 to below 1.
         eps: Added to |g|, at least 0.
         weight_decay: L2 penalty, at least 0.
+        options: ``clip_norm``, ``clip_value`` and ``average``, as in ``Optimizer``.
 
     Source: Kingma & Ba, Adam: a method for stochastic optimization (2015), section 7.1.
 
@@ -425,8 +538,9 @@ class Adamax(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(lr)
+        super().__init__(lr, **options)
         self._take(betas=betas, eps=eps, weight_decay=weight_decay)
 
 
@@ -445,6 +559,7 @@ class NAdam(Optimizer):
         weight_decay: L2 penalty, at least 0.
         momentum_decay: How fast mu_t rises to beta1, at least 0.
         decoupled_weight_decay: w <- (1 - lr weight_decay) w instead of the penalty, as in ``AdamW``.
+        options: ``clip_norm``, ``clip_value`` and ``average``, as in ``Optimizer``.
 
     Source: Dozat, Incorporating Nesterov momentum into Adam (2016).
 
@@ -468,8 +583,9 @@ class NAdam(Optimizer):
         weight_decay: float = 0.0,
         momentum_decay: float = 4e-3,
         decoupled_weight_decay: bool = False,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(lr)
+        super().__init__(lr, **options)
         self._take(
             betas=betas,
             eps=eps,
@@ -489,6 +605,7 @@ class Lion(Optimizer):
         lr: Learning rate, above 0; about a third to a tenth of Adam's.
         betas: (beta1, beta2), each from 0 to below 1.
         weight_decay: How much of w is lost in a step of lr = 1, at least 0; about three to ten times AdamW's.
+        options: ``clip_norm``, ``clip_value`` and ``average``, as in ``Optimizer``.
 
     Source: Chen et al., Symbolic discovery of optimization algorithms (2023), algorithm 2; PyTorch has none.
 
@@ -503,7 +620,11 @@ class Lion(Optimizer):
     weight_decay = Hyperparameter[float]()
 
     def __init__(
-        self, lr: schedules.LearningRate = 1e-4, betas: tuple[float, float] = (0.9, 0.99), weight_decay: float = 0.0
+        self,
+        lr: schedules.LearningRate = 1e-4,
+        betas: tuple[float, float] = (0.9, 0.99),
+        weight_decay: float = 0.0,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(lr)
+        super().__init__(lr, **options)
         self._take(betas=betas, weight_decay=weight_decay)

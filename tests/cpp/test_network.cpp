@@ -253,6 +253,29 @@ TEST_CASE_TEMPLATE("backward takes a gradient from elsewhere", T, float, double)
   }
 }
 
+TEST_CASE_TEMPLATE("rows of an optimiser's state may lie apart", T, float, double) {
+  for (const std::string& optimizer : names_of_optimizers()) {
+    CAPTURE(optimizer);
+    const Plan plan = with_optimizer(plan_of(5, {{9, "tanh"}, {1}}, "mse"), optimizer);
+    Problem<T> problem(plan, 6, false, false, 5), together(plan, 6, false, false, 5);
+    Matrix<T> apart(problem.state.rows(), plan.parameter_count, plan.parameter_count + 7);
+    apart.copy(problem.state);
+    Network<T> network(plan, problem.parameters.data(), apart.data(), apart.stride());
+    Network<T> other(plan, together.parameters.data(), together.state.data());
+    Matrix<T> gradients(1, plan.parameter_count);
+    for (Index updates = 0; updates < 3; ++updates) {
+      CHECK(network.step(problem.batch(), 0.25, updates) == other.step(together.batch(), 0.25, updates));
+      for (Network<T>* each : {&network, &other}) {
+        each->loss_and_gradients(problem.batch(), gradients.data());
+        each->apply_gradients(gradients.data(), 0.25, updates);
+      }
+    }
+    CHECK(problem.parameters.same_bits_as(together.parameters));
+    CHECK(apart.same_bits_as(together.state));
+    CHECK(apart.rest_untouched());
+  }
+}
+
 TEST_CASE_TEMPLATE("what is frozen stays as it is, bit for bit, and the rest learns", T, float, double) {
   for (int frozen = 0; frozen < 64; ++frozen) {  // w and b of three layers
     const auto trains = [&](int bit) { return (frozen >> bit & 1) == 0; };

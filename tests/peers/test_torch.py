@@ -211,8 +211,8 @@ def test_class_weight_is_the_weight_of_torch(backend, name):
     np.testing.assert_allclose(model.layers[0].w, (w - w.grad).detach().numpy(), rtol=1e-12)
 
 
-def run_beside_torch(name, arguments, *, activation="tanh", dtype="float64", steps=50):
-    """Losses and final weights of ours and theirs, from equal weights on equal batches."""
+def run_beside_torch(name, arguments, *, activation="tanh", dtype="float64", steps=50, **options):
+    """Losses and final weights of ours and theirs, from equal weights on equal batches; options are clipped by."""
     rng = np.random.default_rng(2)
     x, labels = rng.normal(size=(steps, 33, 13)).astype(dtype), rng.integers(0, 5, (steps, 33))
     layers = [dg.Dense(37, activation=activation), dg.Dense(35, activation=activation), dg.Dense(5)]
@@ -226,12 +226,16 @@ def run_beside_torch(name, arguments, *, activation="tanh", dtype="float64", ste
         modules += [linear, TORCH_ACTIVATIONS[activation]]
     network = torch.nn.Sequential(*modules[:-1])
     their_optimizer = getattr(torch.optim, name)(network.parameters(), **arguments)
-    trainer = dg.Trainer(model, loss="cross_entropy", optimizer=getattr(dg, name)(**arguments))
+    trainer = dg.Trainer(model, loss="cross_entropy", optimizer=getattr(dg, name)(**arguments, **options))
     losses = []
     for x_batch, y_batch in zip(x, labels, strict=True):
         their_optimizer.zero_grad()
         loss = torch.nn.functional.cross_entropy(network(torch.tensor(x_batch)), torch.tensor(y_batch))
         loss.backward()
+        if "clip_value" in options:
+            torch.nn.utils.clip_grad_value_(network.parameters(), options["clip_value"])
+        if "clip_norm" in options:
+            torch.nn.utils.clip_grad_norm_(network.parameters(), options["clip_norm"])
         their_optimizer.step()
         losses.append((trainer.step(x_batch, y_batch), loss.item()))
     weights = [
@@ -269,6 +273,45 @@ def test_fifty_steps_follow_the_float32_factor_of_torchs_nadam_to_seven_digits(b
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-7)
 
 
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+@pytest.mark.parametrize(
+    "options", [{"clip_value": 0.003}, {"clip_norm": 0.05}, {"clip_value": 0.02, "clip_norm": 0.1}]
+)
+def test_clipped_gradients_are_those_of_torch(backend, optimizer, options):
+    free, _ = run_beside_torch(optimizer, {"lr": 0.1}, steps=10)
+    losses, weights = run_beside_torch(optimizer, {"lr": 0.1}, steps=10, **options)
+    assert losses[-1] != free[-1]
+    for ours, theirs in losses:
+        assert ours == pytest.approx(theirs, rel=1e-10)
+    for ours, theirs in weights:
+        np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_a_moving_average_is_that_of_torch(backend):
+    rng = np.random.default_rng(2)
+    model = dg.Sequential([dg.Dense(3)], input_size=4, dtype="float64", seed=3)
+    network = torch.nn.Linear(4, 3, dtype=torch.float64)
+    with torch.no_grad():
+        network.weight.copy_(torch.tensor(model.layers[0].w.T.copy()))
+        network.bias.copy_(torch.tensor(model.layers[0].b.copy()))
+    averaged = torch.optim.swa_utils.AveragedModel(
+        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.9)
+    )
+    averaged.update_parameters(network)  # its first takes the parameters as they are
+    optimizer, theirs = dg.Adam(0.1, average=0.9), torch.optim.Adam(network.parameters(), 0.1)
+    trainer = dg.Trainer(model, "mse", optimizer)
+    for _ in range(20):
+        x, y = rng.normal(size=(8, 4)), rng.normal(size=(8, 3))
+        theirs.zero_grad()
+        functional.mse_loss(network(torch.tensor(x)), torch.tensor(y)).backward()
+        theirs.step()
+        averaged.update_parameters(network)
+        trainer.step(x, y)
+    ours = optimizer.averaged(model).predict(x)
+    np.testing.assert_allclose(ours, averaged(torch.tensor(x)).detach().numpy(), rtol=1e-11)
+    assert abs(ours - model.predict(x)).max() > 1e-3
+
+
 THROUGH = [  # each activation with each optimiser would take minutes
     *((activation, CASES[0]) for activation in ("relu", "sigmoid", "gelu")),
     *((activation, CASES[9]) for activation in TORCH_ACTIVATIONS if activation != "hard_sigmoid"),  # PyTorch rounds it
@@ -297,7 +340,9 @@ def test_fifty_steps_of_sgd_follow_torch_in_float32_to_five_digits(backend, name
 
 def test_arguments_defaults_and_their_order_are_those_of_torch():
     for name in {name for name, _ in OPTIMIZERS}:
-        ours = inspect.signature(getattr(dg, name)).parameters
+        *named, options = inspect.signature(getattr(dg, name)).parameters.values()
+        assert options.kind is options.VAR_KEYWORD
+        ours = {argument.name: argument for argument in named}
         theirs = inspect.signature(getattr(torch.optim, name)).parameters
         in_order = [argument for argument in theirs if argument in ours]
         assert in_order == list(ours)

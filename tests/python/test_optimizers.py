@@ -32,6 +32,9 @@ CALLS = [  # each rule of the table, as the call that chooses it
     ("nadam", "NAdam(0.01, betas=(0.8, 0.95), eps=0.001, weight_decay=0.1, momentum_decay=0.5)"),
     ("nadam_decoupled", "NAdam(0.01, weight_decay=0.1, decoupled_weight_decay=True)"),
     ("lion", "Lion(0.01, betas=(0.8, 0.95), weight_decay=0.1)"),
+    ("sgd", "SGD(0.25, clip_norm=0.5, clip_value=0.1)"),
+    ("sgd_momentum", "SGD(0.25, momentum=0.9, average=0.5)"),
+    ("adam", "Adam(0.01, clip_norm=0.5, average=0.9)"),
 ]
 
 
@@ -63,7 +66,7 @@ def test_arguments_choose_the_rule_with_the_least_state(rule, call):
     optimizer = made(call)
     model, x, y = problem("float32")
     model.fit(x, y, loss="cross_entropy", optimizer=optimizer)
-    rows = PRIMITIVES[rule].state
+    rows = PRIMITIVES[rule].state + (optimizer.average is not None)
     assert optimizer.primitive == rule
     assert (optimizer.state is None) == (rows == 0)
     assert rows == 0 or optimizer.state.shape == (rows, model.parameters.size)
@@ -84,7 +87,7 @@ def test_repr_leaves_out_what_is_default():
 
 def test_every_argument_can_be_read_but_only_the_learning_rate_set(make):
     optimizer = make()
-    for name in inspect.signature(type(optimizer)).parameters:
+    for name in [*list(inspect.signature(type(optimizer)).parameters)[:-1], "clip_norm", "clip_value", "average"]:
         value = getattr(optimizer, name)
         if name == "lr":
             optimizer.lr = 0.125
@@ -126,6 +129,11 @@ REFUSED = [
     ("Lion(betas=0.9)", "Lion: expected betas as two numbers (beta1, beta2), got 0.9"),
     ("Lion(weight_decay='0.1')", "Lion: expected weight_decay as a number, got str '0.1'"),
     ("Lion(0)", "Lion: expected a finite lr > 0, got 0"),
+    ("SGD(clip_norm=0)", "SGD: expected a finite clip_norm > 0, got 0"),
+    ("SGD(clip_value=-1)", "SGD: expected a finite clip_value > 0, got -1"),
+    ("Adam(average=1)", "Adam: expected a finite average > 0 and < 1, got 1"),
+    ("Adam(average='0.9')", "Adam: expected average as a number, got str '0.9'"),
+    ("Adam(clip=1)", "unexpected keyword argument 'clip'"),
 ]
 
 
@@ -152,6 +160,81 @@ def test_a_copy_has_a_state_of_its_own_and_goes_on_equally(backend, dtype, make,
     assert other.steps == optimizer.steps == 18
     if optimizer.state is not None:
         np.testing.assert_array_equal(other.state, optimizer.state)
+
+
+def test_every_row_of_a_state_starts_on_a_cache_line(dtype):
+    model, x, y = problem(dtype)  # 33 parameters
+    optimizer = dg.Adam(amsgrad=True)
+    model.fit(x, y, loss="cross_entropy", optimizer=optimizer)
+    for state in (optimizer.state, copy.copy(optimizer).state, pickle.loads(pickle.dumps(optimizer)).state):
+        assert state.shape == (3, 33)
+        assert all(row.ctypes.data % 64 == 0 for row in state)
+        assert all(row.flags.c_contiguous for row in state)
+
+
+# ---- whole gradients and the average
+
+
+def test_a_clipped_step_has_the_norm_it_is_clipped_to(backend, dtype):
+    """Plain SGD with lr 1 moves by the gradient itself."""
+    for options, measure in (
+        ({"clip_norm": 0.01}, lambda g: np.sqrt((g**2).sum())),
+        ({"clip_value": 0.01}, lambda g: np.abs(g).max()),
+    ):
+        model, x, y = problem(dtype)
+        before = model.parameters.copy()
+        dg.Trainer(model, "cross_entropy", dg.SGD(1.0, **options)).step(x, y)
+        assert measure((before - model.parameters).astype("float64")) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_clipping_that_clips_nothing_changes_nothing(backend, dtype):
+    results = []
+    for options in ({}, {"clip_norm": 1e6}, {"clip_value": 1e6}):
+        model, x, y = problem(dtype)
+        model.fit(x, y, loss="cross_entropy", optimizer=dg.SGD(0.1, **options), epochs=5)
+        results.append(model.parameters)
+    np.testing.assert_allclose(results[1], results[0], rtol=1e-5 if dtype == "float32" else 1e-13)
+    np.testing.assert_allclose(results[2], results[0], rtol=1e-5 if dtype == "float32" else 1e-13)
+
+
+def test_the_average_follows_its_formula_and_leaves_the_training_alone(backend, dtype):
+    model, x, y = problem(dtype)
+    alone, *_ = problem(dtype)
+    optimizer = dg.SGD(0.5, average=0.75)
+    expected = model.parameters.astype("float64")
+    for _ in range(6):
+        model.fit(x, y, loss="cross_entropy", optimizer=optimizer, batch_size=20, shuffle=False)
+        alone.fit(x, y, loss="cross_entropy", optimizer=dg.SGD(0.5), batch_size=20, shuffle=False)
+        expected = 0.75 * expected + 0.25 * model.parameters
+    averaged = optimizer.averaged(model)
+    np.testing.assert_allclose(averaged.parameters, expected, rtol=2e-6 if dtype == "float32" else 1e-13)
+    np.testing.assert_allclose(model.parameters, alone.parameters, rtol=1e-5 if dtype == "float32" else 1e-12)
+    assert (averaged.parameters != model.parameters).all()
+
+
+def test_an_averaged_model_keeps_what_is_not_trained_as_it_is(backend, rng):
+    model = dg.Sequential([dg.Dense(3), dg.BatchNorm(), dg.Dense(2)], input_size=2, dtype="float64", seed=0)
+    model.layers[0].trainable = False
+    optimizer = dg.Adam(0.1, average=0.9)
+    model.fit(rng.normal(3, 2, (64, 2)), rng.normal(size=(64, 2)), loss="mse", optimizer=optimizer, epochs=3)
+    averaged = optimizer.averaged(model)
+    for slot in model.slots():
+        assert (averaged.view(slot) == model.view(slot)).all() == (not slot.trainable), slot.name
+
+
+def test_an_average_that_is_not_there_is_refused():
+    model, x, y = problem("float32")
+    with pytest.raises(
+        ValueError, match=r"SGD\.averaged: expected an optimizer made with average=\.\.\. that has trained"
+    ):
+        dg.SGD(0.1).averaged(model)
+    optimizer = dg.SGD(0.1, average=0.5)
+    with pytest.raises(ValueError, match="got one that has not trained"):
+        optimizer.averaged(model)
+    model.fit(x, y, loss="cross_entropy", optimizer=optimizer)
+    other = dg.Sequential([dg.Dense(1)], input_size=2)
+    with pytest.raises(ValueError, match=r"the model this optimizer has trained \(33 parameters\), got one of 3"):
+        optimizer.averaged(other)
 
 
 # ---- rules

@@ -54,8 +54,9 @@ template <class T>
 class Network {
  public:
   /// Borrows `parameters` (plan.parameter_count) and the optimiser's `state` (rows of parameter_count numbers, or
-  /// null where it has none). Throws std::invalid_argument where the plan makes no sense.
-  Network(const Plan& plan, T* parameters, T* state = nullptr);
+  /// null where it has none). Rows of state are state_stride apart: 0 stands for parameter_count, and whole cache lines
+  /// are fastest. Throws std::invalid_argument where the plan makes no sense.
+  Network(const Plan& plan, T* parameters, T* state = nullptr, Size state_stride = 0);
 
   /// Owns its parameters and state. Weights are drawn by the scheme that suits the activation behind them (He, Glorot
   /// or LeCun), biases are 0; the orders of later epochs come from the same seed. Throws std::invalid_argument where
