@@ -108,7 +108,7 @@ TRAINS_ALONE = """
 import importlib.util
 import densegrad as dg
 assert dg.backend() == "core", dg.backend()
-for name in ("sklearn", "tqdm", "matplotlib"):
+for name in ("scipy", "sklearn", "tqdm", "matplotlib"):
     assert importlib.util.find_spec(name) is None, name
 model = dg.Sequential([dg.Dense(8, activation="tanh"), dg.Dense(1)], input_size=2, seed=0)
 x, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [[0], [1], [1], [0]]
@@ -121,7 +121,7 @@ print(f"trained XOR on the core ({dg.isa()}), loss {history['loss'][-1]:.1e}")
 @nox.session
 def docs(session: nox.Session) -> None:
     """What the documentation shows: the doctests and the README's Python (pytest runs examples/)."""
-    session.install(".", "pytest")
+    session.install(".[lbfgs]", "pytest")
     run_pytest(session, "--doctest-modules", "--pyargs", "densegrad", *session.posargs)
     readme = str(Path(".ci", "readme.py").resolve())
     with session.chdir(session.create_tmp()):  # examples write files

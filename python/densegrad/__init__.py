@@ -25,6 +25,7 @@ from densegrad.layers import (
     Residual,
     Standardize,
 )
+from densegrad.lbfgs import LBFGS
 from densegrad.model import Sequential
 from densegrad.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, NAdam, Optimizer, RMSprop
 from densegrad.threads import get_num_threads, set_num_threads
@@ -33,6 +34,7 @@ from densegrad.training import Trainer
 from densegrad.version import __version__
 
 __all__ = [
+    "LBFGS",
     "SGD",
     "Activation",
     "Adadelta",

@@ -9,11 +9,11 @@ class DivergenceError(ArithmeticError):
     Attributes:
         loss: The loss that came.
         step: Updates made before, over the optimiser's life.
-        lr: The learning rate.
+        lr: The learning rate, or ``None`` where the optimiser has none.
         epoch: Epochs completed before, or ``None`` outside ``fit``.
     """
 
-    def __init__(self, loss: float, step: int, lr: float, epoch: int | None = None) -> None:
+    def __init__(self, loss: float, step: int, lr: float | None = None, epoch: int | None = None) -> None:
         super().__init__(loss, step, lr, epoch)  # its arguments travel between processes
         self.loss = loss
         self.step = step
@@ -22,4 +22,13 @@ class DivergenceError(ArithmeticError):
 
     def __str__(self) -> str:
         where = f"step {self.step + 1}" if self.epoch is None else f"epoch {self.epoch + 1}, step {self.step + 1}"
-        return f"expected a finite loss, got {self.loss} at {where}; try a learning rate below {self.lr:g}"
+        advice = "" if self.lr is None else f"; try a learning rate below {self.lr:g}"
+        return f"expected a finite loss, got {self.loss} at {where}{advice}"
+
+
+def taken(who: str) -> RuntimeError:
+    """What a second training call on one model is told."""
+    return RuntimeError(
+        f"{who}: expected one call at a time to train a model, got a second one while another is training it; "
+        "give each thread a model.copy()"
+    )

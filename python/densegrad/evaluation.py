@@ -31,6 +31,35 @@ def checked_rows(
     return x, y, row_weights(who, row, class_weight, y, outputs, sample_weight, model.dtype)
 
 
+def validation_rows(who: str, model: BaseModel, loss: plan.Loss, data: Any, training: Rows) -> Rows | None:
+    """The rows of ``validation_data`` beside those to train on, checked; ``None`` stays ``None``."""
+    if data is None:
+        return None
+    if not isinstance(data, tuple | list) or len(data) not in (2, 3):
+        raise TypeError(
+            f"{who}: expected validation_data as (x, y) or (x, y, sample_weight), got {type(data).__name__}"
+        )
+    x, y, *weights = data
+    who = f"{who}(validation_data)"
+    rows = checked_rows(who, model, loss, x, y, weights[0] if weights else None)
+    if rows[0].shape[1] != training[0].shape[1]:  # of a model that is built only after this check
+        raise ValueError(f"{who}: expected x of shape (batch, {training[0].shape[1]}), got {rows[0].shape}")
+    return rows
+
+
+def measured_rows(
+    model: BaseModel, loss: plan.Loss, named: Mapping[str, Metric], rows: Rows, validation: Rows | None
+) -> dict[str, float]:
+    """What an epoch's end adds to the loss: metrics of the rows trained on, and all of the validation rows."""
+    values = {}
+    if named:
+        values.update(measure(model, loss, named, rows))
+        del values["loss"]
+    if validation is not None:
+        values.update({f"val_{name}": value for name, value in measure(model, loss, named, validation).items()})
+    return values
+
+
 def evaluate(
     who: str,
     model: BaseModel,

@@ -15,13 +15,14 @@ from densegrad import _backend, _check, files, plan
 from densegrad._memory import aligned_zeros
 from densegrad._numpy.types import FloatArray
 from densegrad._primitives import PRIMITIVES
-from densegrad.layers import Layer, PythonActivation, describe, flattened, is_function
+from densegrad.layers import Layer, PythonActivation, Standardize, describe, flattened, is_function
 from densegrad.losses import Loss, resolve
 from densegrad.pieces import network_of
 from densegrad.summary import Summary, summarize
 
 if TYPE_CHECKING:
     from densegrad.history import History
+    from densegrad.lbfgs import LBFGS
     from densegrad.metrics import Metric
     from densegrad.optimizers import Optimizer
     from densegrad.trace import Trace
@@ -208,10 +209,25 @@ class BaseModel:
 
     # ---- training
 
-    def fit(self, x: Any, y: Any, *, loss: str | Loss, optimizer: Optimizer, **options: Any) -> History:
-        """Train on mini-batches; the options and their meaning are those of ``Trainer.fit``."""
-        from densegrad.training import Trainer  # the floor above, which trains models
+    def prepare(self, x: FloatArray) -> None:
+        """What the first rows to train on tell a model: its input_size, and the scaling of a first ``Standardize``."""
+        if self.input_size is None:
+            self.build(x.shape[1])
+        first = self._layers[0]
+        if isinstance(first, Standardize) and not first.fitted:
+            first.adapt(x)
 
+    def fit(self, x: Any, y: Any, *, loss: str | Loss, optimizer: Optimizer | LBFGS, **options: Any) -> History:
+        """Train on mini-batches; the options and their meaning are those of ``Trainer.fit``.
+
+
+        ``LBFGS`` trains on all rows at once instead, and says what that changes.
+        """
+        from densegrad import lbfgs  # the floor above, which trains models
+        from densegrad.training import Trainer
+
+        if isinstance(optimizer, lbfgs.LBFGS):
+            return lbfgs.fit(self, x, y, loss=loss, optimizer=optimizer, **options)
         return Trainer(self, loss=loss, optimizer=optimizer).fit(x, y, **options)
 
     def evaluate(

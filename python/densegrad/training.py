@@ -11,10 +11,10 @@ import numpy as np
 from densegrad import _backend, _check
 from densegrad._interrupt import interrupt_deferred
 from densegrad._progress import progress_bar
-from densegrad.errors import DivergenceError
-from densegrad.evaluation import Rows, checked_rows, measure, rehearse
+from densegrad.errors import DivergenceError, taken
+from densegrad.evaluation import Rows, checked_rows, measured_rows, rehearse, validation_rows
 from densegrad.history import History
-from densegrad.layers import Standardize
+from densegrad.lbfgs import LBFGS
 from densegrad.losses import Loss, named, resolve
 from densegrad.metrics import Metric
 from densegrad.metrics import check as check_metrics
@@ -47,6 +47,8 @@ class Trainer:
     def __init__(self, model: BaseModel, loss: str | Loss, optimizer: Optimizer) -> None:
         if not hasattr(model, "plan_version"):
             raise TypeError(f"Trainer: expected model as an object such as dg.Sequential([...]), got {model!r}")
+        if isinstance(optimizer, LBFGS):
+            raise TypeError(f"Trainer: {optimizer!r} trains by model.fit, on all rows at once; a Trainer makes steps")
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"Trainer: expected optimizer as an object such as dg.SGD(0.1), got {optimizer!r}")
         self.model = model
@@ -76,7 +78,7 @@ class Trainer:
             RuntimeError: The model is being trained already, in another thread.
         """
         if self._turn.locked():
-            raise _taken("Trainer.step")
+            raise taken("Trainer.step")
         with self._turn:
             optimizer = self.optimizer
             try:  # straight to the backend: it refuses whatever would need a check or a conversion
@@ -96,7 +98,7 @@ class Trainer:
     def apply_gradients(self) -> None:
         """Update the parameters from ``model.gradients``, as the last ``model.backward`` left them."""
         if self._turn.locked():
-            raise _taken("Trainer.apply_gradients")
+            raise taken("Trainer.apply_gradients")
         with self._turn:
             self.model.require_built("apply_gradients")
             self._ready().apply_gradients(self.model.gradients, self.optimizer.lr, self.optimizer.steps)
@@ -149,18 +151,15 @@ class Trainer:
         """
         who = f"{type(self.model).__name__}.fit"
         if self._turn.locked():
-            raise _taken(who)
+            raise taken(who)
         with self._turn:
             epochs = _check.count(who, "epochs", epochs)
             batch_size = _check.count(who, "batch_size", batch_size)
             names = check_metrics(who, metrics)
             rows = checked_rows(who, self.model, self._loss, x, y, sample_weight, class_weight)
-            validation = self._validation_rows(who, validation_data, rows)
+            validation = validation_rows(who, self.model, self._loss, validation_data, rows)
             rehearse(self.model, self._loss, names, rows, validation)
-            self._build(rows)
-            first = self.model.layers[0]
-            if isinstance(first, Standardize) and not first.fitted:
-                first.adapt(rows[0])
+            self.model.prepare(rows[0])
             self._ready()  # whatever it refuses, it refuses before the first shuffle
             history = History()
             batches = -(-len(rows[0]) // batch_size)
@@ -171,11 +170,7 @@ class Trainer:
                         self.model.generator.shuffle(order)
                     values = self._run_epoch(epoch, rows, order, batch_size, bar)
                     self.model.loss = self._named
-                    if names:
-                        values.update(_without_loss(measure(self.model, self._loss, names, rows)))
-                    if validation is not None:
-                        measured = measure(self.model, self._loss, names, validation)
-                        values.update({f"val_{name}": value for name, value in measured.items()})
+                    values.update(measured_rows(self.model, self._loss, names, rows, validation))
                     self.optimizer.observe(values.get("val_loss", values["loss"]))
                     history.append(values)
                     bar.epoch(epoch + 1, epochs, values)
@@ -225,28 +220,3 @@ class Trainer:
         """The first batch, once it has been checked, tells a model its input_size."""
         if self.model.input_size is None:
             self.model.build(rows[0].shape[1])
-
-    def _validation_rows(self, who: str, data: Any, training: Rows) -> Rows | None:
-        if data is None:
-            return None
-        if not isinstance(data, tuple | list) or len(data) not in (2, 3):
-            raise TypeError(
-                f"{who}: expected validation_data as (x, y) or (x, y, sample_weight), got {type(data).__name__}"
-            )
-        x, y, *weights = data
-        who = f"{who}(validation_data)"
-        rows = checked_rows(who, self.model, self._loss, x, y, weights[0] if weights else None)
-        if rows[0].shape[1] != training[0].shape[1]:  # of a model that is built only after this check
-            raise ValueError(f"{who}: expected x of shape (batch, {training[0].shape[1]}), got {rows[0].shape}")
-        return rows
-
-
-def _taken(who: str) -> RuntimeError:
-    return RuntimeError(
-        f"{who}: expected one call at a time to train a model, got a second one while another is training it; "
-        "give each thread a model.copy()"
-    )
-
-
-def _without_loss(values: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in values.items() if name != "loss"}
