@@ -1,6 +1,6 @@
 // Whole training steps, epochs of shuffled steps and predictions, through the public header: ReLU between the
 // layers, cross-entropy on labels where there is more than one output, else the mean squared error. Plain SGD, and
-// for one network a step by every optimiser.
+// for one network a step by every optimiser, with every other activation, and with each layer between.
 
 #include <numeric>
 #include <set>
@@ -8,6 +8,7 @@
 #include "densegrad/network.hpp"
 #include "densegrad/runtime.hpp"
 #include "harness.hpp"
+#include "naive.hpp"
 
 namespace densegrad::bench {
 namespace {
@@ -15,11 +16,12 @@ namespace {
 struct Job {
   std::vector<Size> widths;
   Size batch;
+  std::string activation = "relu";
 
   std::string name() const {
     std::string text;
     for (const Size width : widths) text += (text.empty() ? "" : "-") + std::to_string(width);
-    return text + "/b" + std::to_string(batch);
+    return text + "/b" + std::to_string(batch) + (activation == "relu" ? "" : "/" + activation);
   }
   std::size_t layers() const { return widths.size() - 1; }
   bool classes() const { return widths.back() > 1; }
@@ -50,6 +52,18 @@ const Job kJobs[] = {
     {{30, 200, 200, 1}, 500},
     {{256, 1024, 1024, 256}, 256},
 };
+const Job& kVaried = kJobs[5];  // by every optimiser, with every activation and layer
+
+// A layer between others, by the widths of its parameters, which are the kind's of its own where 0.
+struct Between {
+  std::string name;
+  std::vector<Size> widths;
+  Attributes attributes;
+};
+const Between kBetween[] = {
+    {"batch_norm", {0, 0, 0, 0}, {}}, {"layer_norm", {0, 0}, {}}, {"dropout", {}, {{"rate", 0.5}}}, {"prelu", {1}, {}},
+    {"learned_swish", {0}, {}},
+};
 
 // One row and many, which the design has predicted side by side with other libraries.
 const Job kPredictions[] = {
@@ -69,7 +83,7 @@ Plan plan_of(const Job& job) {
     plan.nodes.push_back(dense);
     plan.widths.push_back(out);
     if (i + 1 < job.layers()) {
-      plan.nodes.push_back({"relu", {buffer}, buffer + 1, {}, {}});
+      plan.nodes.push_back({job.activation, {buffer}, buffer + 1, {}, {}});
       plan.widths.push_back(out);
       ++buffer;
     }
@@ -78,6 +92,34 @@ Plan plan_of(const Job& job) {
   plan.loss = {job.classes() ? "cross_entropy" : "mse", {}};
   plan.optimizer = {"sgd", {}};
   return plan;
+}
+
+// With the layer behind each hidden activation; its parameters lie behind all others.
+Plan plan_with(const Job& job, const Between& between) {
+  Plan plan = plan_of(job), with = plan;
+  with.nodes.clear();
+  with.widths.resize(1);
+  const auto append = [&](Node node, Size width) {
+    const Size last = static_cast<Size>(with.widths.size()) - 1;
+    node.inputs = {last};
+    node.output = last + 1;
+    with.nodes.push_back(std::move(node));
+    with.widths.push_back(width);
+  };
+  for (const Node& node : plan.nodes) {
+    const Size width = plan.widths[static_cast<std::size_t>(node.output)];
+    append(node, width);
+    if (node.primitive != job.activation) continue;
+    Node layer{between.name, {}, 0, {}, between.attributes};
+    for (const Size own : between.widths) {
+      layer.slots.push_back({with.parameter_count, 1, own == 0 ? width : own});
+      with.parameter_count += layer.slots.back().size();
+    }
+    if (between.name == "batch_norm") layer.slots[2].trainable = layer.slots[3].trainable = false;
+    append(std::move(layer), width);
+  }
+  with.output = with.prediction = static_cast<Size>(with.widths.size()) - 1;
+  return with;
 }
 
 double power_of_two_near(double x) { return std::exp2(std::round(std::log2(x))); }
@@ -138,6 +180,8 @@ Matrix rows_of(const T* data, Size columns, const std::vector<Index>& order) {
 
 template <class T>
 std::vector<Matrix> naive_forward(const Job& job, const T* parameters, Matrix x) {
+  const PrimitiveRow& activation = find_primitive("activation", job.activation);
+  const int place = static_cast<int>(activation_named(job.activation));
   std::vector<Matrix> y = {std::move(x)};
   for (std::size_t layer = 0; layer < job.layers(); ++layer) {
     const Size in = job.widths[layer], out = job.widths[layer + 1];
@@ -151,7 +195,9 @@ std::vector<Matrix> naive_forward(const Job& job, const T* parameters, Matrix x)
         const double element = y[layer].row(i)[k];
         for (Size j = 0; j < out; ++j) zi[j] += element * static_cast<double>(w[k * out + j]);
       }
-      for (Size j = 0; layer + 1 < job.layers() && j < out; ++j) zi[j] = std::max(zi[j], 0.0);
+      if (layer + 1 == job.layers()) continue;
+      const Row yi = naive_activation(activation, place, Row(zi, zi + out));
+      std::copy(yi.begin(), yi.end(), zi);
     }
     y.push_back(std::move(z));
   }
@@ -224,6 +270,7 @@ std::string wrong_step(const Job& job, const Data<T>& data, const std::vector<In
   const double tolerance = sizeof(T) == 4 ? 1e-4 : 1e-9;
   const std::string wrong_loss = difference(&loss, {want.loss}, tolerance);
   if (!wrong_loss.empty()) return "loss, " + wrong_loss;
+  if (job.activation != "relu") return "";  // naive gradients know no other slope
   double largest = 0;
   for (const double gradient : want.values) largest = std::max(largest, std::abs(gradient));
   std::vector<double> got;
@@ -297,6 +344,30 @@ void network_step_by(benchmark::State& state, const PrimitiveRow& optimizer, con
       });
 }
 
+// A step with a layer between; after timing, against stored gradients and an update from them.
+template <class T>
+void network_step_with(benchmark::State& state, const Between& between, const Job& job) {
+  const Data<T> data(job, job.batch);
+  const Plan plan = plan_with(job, between);
+  Array<T> start(plan.parameter_count);
+  start.fill(1);
+  std::copy(data.parameters.begin(), data.parameters.end(), start.begin());
+  Array<T> parameters = start;
+  Network<T> network(plan, parameters.data());
+  const Batch<T> batch = data.batch(job, job.batch);
+  run(
+      state, place_of_networks<T>(), {job.step_flops()}, [&] { network.step(batch, 1e-4, 0); },
+      [&] {
+        Array<T> apart = parameters = start, gradients(plan.parameter_count);
+        Network<T> other(plan, apart.data());
+        network.step(batch, 1e-4, 0);
+        other.loss_and_gradients(batch, gradients.data());
+        other.apply_gradients(gradients.data(), 1e-4, 0);
+        const Size dense = data.parameters.size();
+        return difference(parameters.data(), {apart.begin(), apart.begin() + dense}, 0);
+      });
+}
+
 template <class T>
 void network_run_steps(benchmark::State& state, const Job& job) {
   constexpr Size most_numbers = 1 << 24;
@@ -354,7 +425,7 @@ void add_networks_of() {
   const int most = std::min(get_num_threads(), 2);
   const auto add_one = [&](const std::string& kernel, const Job& job, auto function) {
     for (int threads = 1; threads <= most; ++threads) {
-      const auto timed = [&job, function, threads](benchmark::State& state) {
+      const auto timed = [job, function, threads](benchmark::State& state) {
         set_num_threads(threads);
         function(state, job);
       };
@@ -370,9 +441,17 @@ void add_networks_of() {
   }
   for (const Job& job : kPredictions) add_one("network_predict", job, network_predict<T>);
   for_each_primitive("optimizer", [&](const PrimitiveRow& row, int) {
-    add_one("network_step_" + std::string(row.name), kJobs[5],
+    add_one("network_step_" + std::string(row.name), kVaried,
             [&row](benchmark::State& state, const Job& job) { network_step_by<T>(state, row, job); });
   });
+  for_each_primitive("activation", [&](const PrimitiveRow& row, int) {
+    if (row.name != kVaried.activation)
+      add_one("network_step", {kVaried.widths, kVaried.batch, row.name}, network_step<T>);
+  });
+  for (const Between& between : kBetween) {
+    add_one("network_step_" + between.name, kVaried,
+            [&between](benchmark::State& state, const Job& job) { network_step_with<T>(state, between, job); });
+  }
 }
 
 }  // namespace
