@@ -80,7 +80,7 @@ _ROWS = (
         "layer",
         "y = x / (1 - rate), or 0 with the probability rate",
         attributes=(
-            Attribute("rate", 0.5, 0, 0.9999999),
+            Attribute("rate", 0.5, 0, BELOW_ONE),
             Attribute("seed", 0, 0, 2**53),
             Attribute("stream", 0, 0, 2**53),
         ),

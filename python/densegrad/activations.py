@@ -334,6 +334,7 @@ class LogSoftmax(ActivationFunction):
 
 
 _CLASSES = {cls.primitive: cls for cls in ActivationFunction.__subclasses__()}
+_LAYERS = {"prelu": "dg.PReLU()", "learned_swish": "dg.LearnedSwish()"}
 
 
 def resolve(who: str, activation: Any) -> ActivationFunction:
@@ -347,5 +348,9 @@ def resolve(who: str, activation: Any) -> ActivationFunction:
     if isinstance(activation, Mapping):
         attributes = dict(activation)
         activation = attributes.pop("name", None)
+    if isinstance(activation, str) and activation in _LAYERS:
+        raise ValueError(
+            f"{who}: {activation} learns its slope: give no activation, and {_LAYERS[activation]} behind it"
+        )
     row = _check.primitive(who, "activation", activation)
     return _CLASSES[row.name](**_check.attributes(who, row, attributes))

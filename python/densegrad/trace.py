@@ -72,7 +72,7 @@ def trace(model: BaseModel, x: Any, y: Any, loss: str | Loss) -> Trace:
     assert lowered.loss is not None
     for layer in flattened(model.layers):
         if layer.last_primitive not in names("activation"):
-            raise ValueError(f"{type(model).__name__}.trace: expected dense layers, got {layer!r}")
+            raise ValueError(f"{type(model).__name__}.trace: expected Dense and Activation layers, got {layer!r}")
 
     values = {lowered.input: x}
     for node in lowered.nodes:

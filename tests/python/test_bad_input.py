@@ -404,6 +404,8 @@ dg.Dense("3")
     TypeError: Dense: expected units as an integer, got str '3'
 dg.Dense(None)
     TypeError: Dense: expected units as an integer, got NoneType None
+dg.Dense(3, "prelu")
+    ValueError: Dense: prelu learns its slope: give no activation, and dg.PReLU() behind it
 dg.Dense(3, "rleu")
     ValueError: Dense: unknown activation 'rleu'; did you mean 'relu'?
 dg.Dense(3, "ReLU")
