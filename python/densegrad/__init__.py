@@ -6,8 +6,17 @@
 (4, 16)
 """
 
-from densegrad import activations, data, initializers, losses, metrics, ops, optimizers, schedules
+from densegrad import activations, callbacks, data, initializers, losses, metrics, ops, optimizers, schedules
 from densegrad._backend import available_backends, backend, use_backend
+from densegrad.callbacks import (
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    LambdaCallback,
+    ModelCheckpoint,
+    ReduceLROnPlateau,
+    TensorBoard,
+)
 from densegrad.errors import DivergenceError
 from densegrad.files import load
 from densegrad.gradcheck import GradientReport, check_gradients
@@ -43,29 +52,37 @@ __all__ = [
     "AdamW",
     "Adamax",
     "BatchNorm",
+    "CSVLogger",
+    "Callback",
     "Dense",
     "DivergenceError",
     "Dropout",
+    "EarlyStopping",
     "GradientReport",
     "History",
+    "LambdaCallback",
     "Layer",
     "LayerNorm",
     "LayerTrace",
     "LearnedSwish",
     "Lion",
+    "ModelCheckpoint",
     "NAdam",
     "Optimizer",
     "PReLU",
     "RMSprop",
+    "ReduceLROnPlateau",
     "Residual",
     "Sequential",
     "Standardize",
+    "TensorBoard",
     "Trace",
     "Trainer",
     "__version__",
     "activations",
     "available_backends",
     "backend",
+    "callbacks",
     "check_gradients",
     "data",
     "get_num_threads",

@@ -47,6 +47,23 @@ def validation_rows(who: str, model: BaseModel, loss: plan.Loss, data: Any, trai
     return rows
 
 
+def split_rows(who: str, rows: Rows, share: Any) -> tuple[Rows, Rows]:
+    """The rows to train on and those to measure: ``share`` of all, of each class alike where y are labels."""
+    share = _check.real(who, "validation_split", share, 0.0, 1.0, open_low=True, open_high=True)
+    y = rows[1]
+    generator = np.random.default_rng(0)  # the same rows at each call, so that nothing measured has been trained on
+    groups = [np.flatnonzero(y == label) for label in np.unique(y)] if y.dtype.kind in "iu" else [np.arange(len(y))]
+    measured = np.zeros(len(y), bool)
+    for group in groups:
+        measured[generator.permutation(group)[: round(share * len(group))]] = True
+    if not 0 < measured.sum() < len(y):
+        raise ValueError(
+            f"{who}: expected a validation_split that leaves rows on both sides, got {share:g} of {len(y)} rows"
+        )
+    parts = [tuple(None if part is None else part[chosen] for part in rows) for chosen in (~measured, measured)]
+    return parts[0], parts[1]  # type: ignore[return-value]
+
+
 def measured_rows(
     model: BaseModel, loss: plan.Loss, named: Mapping[str, Metric], rows: Rows, validation: Rows | None
 ) -> dict[str, float]:

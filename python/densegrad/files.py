@@ -7,12 +7,14 @@ and no array is allocated before its size has been found in the file itself.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 import safetensors
 import safetensors.numpy
 
@@ -25,8 +27,10 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # raised when a reader of the format before could misread a file
 MODELS: dict[str, Callable[..., BaseModel]] = {}  # the classes that a file may name; model.py fills it in
-_KEY = "densegrad"
-_DTYPES = {"float32": "F32", "float64": "F64"}  # as safetensors calls them
+Arrays: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
+_KEY, _SUM = "densegrad", "sha256"  # in safetensors' metadata
+_KINDS = {"F32", "F64"}  # as safetensors calls them
+BESIDE = "state/"  # begins the names of arrays that are not the model's
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
@@ -54,16 +58,33 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
 def save(model: BaseModel, path: str | os.PathLike[str]) -> None:
     """Write ``model`` to ``path``."""
     model.require_built("save")
+    write_atomically(path, encode(model))
+
+
+def encode(model: BaseModel, more: Mapping[str, Any] | None = None, arrays: Arrays | None = None) -> bytes:
+    """The bytes of a model's file, with what else there is to keep: JSON's values, and arrays by name."""
     description = {
         "format": FORMAT,
         "version": __version__,
         "model": model.config(),
         "loss": losses.to_json(model.loss),
         "noise_seed": model.noise_seed,
+        **(more or {}),
     }
     tensors = {slot.name: model.view(slot) for slot in model.slots()}
+    tensors.update({key: np.ascontiguousarray(array) for key, array in (arrays or {}).items()})
     text = json.dumps(description, default=lambda part: part.config())  # an activation with attributes of its own
-    write_atomically(path, safetensors.numpy.save(tensors, {_KEY: text}))
+    return safetensors.numpy.save(tensors, {_KEY: text, _SUM: _checksum(text, tensors)})
+
+
+def _checksum(text: str, tensors: Arrays) -> str:
+    """SHA-256 of the description and of every array with its name, dtype and shape."""
+    digest = hashlib.sha256(text.encode())
+    for key in sorted(tensors):
+        array = tensors[key]
+        digest.update(f"\n{key} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.data if array.size else b"")
+    return digest.hexdigest()
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -82,36 +103,30 @@ def load(path: str | os.PathLike[str]) -> Any:
     Sequential([Dense(2)], input_size=3, seed=0)
     """
     name = os.fsdecode(path)
+    description, arrays = read(name)
+    return _described(name, description, {key: array for key, array in arrays.items() if not key.startswith(BESIDE)})
+
+
+def read(name: str) -> tuple[dict[str, Any], Arrays]:
+    """Description and arrays of a file that is whole; a ``ValueError`` says what is wrong with another."""
     if not os.path.isfile(name):
         raise FileNotFoundError(f"load: no file {name!r}")
     with open(name, "rb"):  # says of a file that may not be read what open says
         pass
     try:
         with safetensors.safe_open(name, framework="numpy") as file:
-            return _read(name, file)
+            metadata = file.metadata() or {}
+            if _KEY not in metadata:
+                raise ValueError(f"load: {name!r} is a safetensors file, but not one that densegrad wrote")
+            kinds = {key: file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118  (no mapping)
+            if not set(kinds.values()) <= _KINDS:
+                raise ValueError(f"load: expected arrays of {', '.join(sorted(_KINDS))} in {name!r}, got {kinds}")
+            arrays = {key: file.get_tensor(key) for key in kinds}
     except safetensors.SafetensorError as error:
         raise ValueError(f"load: {name!r} is not a whole safetensors file: {error}") from None
-
-
-def _read(name: str, file: Any) -> BaseModel:
-    metadata = file.metadata() or {}
-    if _KEY not in metadata:
-        raise ValueError(f"load: {name!r} is a safetensors file, but not one that densegrad wrote")
-    slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118  (no mapping)
-    shapes = {key: tuple(part.get_shape()) for key, part in slices.items()}
-    dtypes = {part.get_dtype() for part in slices.values()}
-    model = _described(name, metadata[_KEY], shapes)
-    if dtypes and dtypes != {_DTYPES[model.dtype]}:
-        raise ValueError(
-            f"load: expected arrays of {_DTYPES[model.dtype]} in {name!r}, got {', '.join(sorted(dtypes))}"
-        )
-    for slot in model.slots():
-        model.view(slot)[...] = file.get_tensor(slot.name)
-    return model
-
-
-def _described(name: str, text: str, shapes: dict[str, tuple[int, ...]]) -> BaseModel:
-    """The model a description names, once the file has been seen to hold arrays of just its shapes."""
+    text = metadata[_KEY]
+    if _SUM in metadata and metadata[_SUM] != _checksum(text, arrays):
+        raise ValueError(f"load: {name!r} is damaged: its checksum is another than when it was written")
     try:
         description = json.loads(text)
         version = _check.count("format", "format", description["format"])
@@ -119,6 +134,19 @@ def _described(name: str, text: str, shapes: dict[str, tuple[int, ...]]) -> Base
             raise ValueError(
                 f"it has format {version}, this densegrad {__version__} reads up to {FORMAT}; upgrade densegrad"
             )
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise _unusable(name, error) from None
+    return description, arrays
+
+
+def _unusable(name: str, error: Exception) -> ValueError:
+    why = f"no {error}" if isinstance(error, KeyError) else str(error)
+    return ValueError(f"load: the description in {name!r} cannot be used; {why}")
+
+
+def _described(name: str, description: dict[str, Any], arrays: Arrays) -> BaseModel:
+    """The model a description names, once the file has been seen to hold arrays of just its shapes."""
+    try:
         config = description["model"]
         _check.choice("model", "model class", config["class"], MODELS)
         layers = [from_description(entry) for entry in config["layers"]]
@@ -129,10 +157,15 @@ def _described(name: str, text: str, shapes: dict[str, tuple[int, ...]]) -> Base
         noise_seed = _check.count("model", "noise_seed", description.get("noise_seed", 0), low=0)
         loss = losses.from_json("model", description["loss"])
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        why = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"load: the description in {name!r} cannot be used; {why}") from None
+        raise _unusable(name, error) from None
+    shapes = {key: array.shape for key, array in arrays.items()}
     if expected != shapes:
         raise ValueError(f"load: {name!r} describes arrays of shapes {expected}, but holds {shapes}")
+    dtypes = {array.dtype.name for array in arrays.values()}
+    if dtypes and dtypes != {model.dtype}:
+        raise ValueError(f"load: expected arrays of {model.dtype} in {name!r}, got {', '.join(sorted(dtypes))}")
     model.build(input_size)
+    for slot in model.slots():
+        model.view(slot)[...] = arrays[slot.name]
     model.loss, model.noise_seed = loss, noise_seed
     return model

@@ -10,10 +10,14 @@ class History(Mapping[str, list[float]]):
 
     ``loss`` is the mean over the epoch's rows as they were trained on; metrics, and all that begins with
     ``val_``, are taken at the epoch's end. ``seconds`` is the time of the epoch's training steps.
+
+    Attributes:
+        stopped: Why the run ended before its last epoch, or ``None``.
     """
 
     def __init__(self) -> None:
         self._columns: dict[str, list[float]] = {}
+        self.stopped: str | None = None
 
     def append(self, values: Mapping[str, float]) -> None:
         """Add one epoch."""
@@ -39,4 +43,5 @@ class History(Mapping[str, list[float]]):
 
     def __repr__(self) -> str:
         last = ", ".join(f"{name}={values[-1]:.4g}" for name, values in self._columns.items())
-        return f"<History of {self.epochs} epochs: {last}>"
+        stopped = "" if self.stopped is None else f"; stopped by {self.stopped}"
+        return f"<History of {self.epochs} epochs: {last}{stopped}>"

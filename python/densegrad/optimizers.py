@@ -11,6 +11,7 @@ optimiser's updates, also for parameters that were frozen during some of them (P
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypedDict, TypeVar, overload
 
 import numpy as np
@@ -191,6 +192,46 @@ class Optimizer:
                 other.view(slot)[...] = self.state[-1, slot.offset : slot.offset + slot.size].reshape(slot.shape)
         return other
 
+    @property
+    def scheduled(self) -> bool:
+        """Whether a schedule or a function decides the learning rate."""
+        return self._schedule is not None
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next update depends on, as copies: a checkpoint's part of it."""
+        return {
+            "name": type(self).__name__,
+            "hyperparameters": {name: _plain(value) for name, value in self.hyperparameters.items()},
+            "lr": self._lr,
+            "schedule": None if self._schedule is None else self._schedule.state_dict(),
+            "steps": self.steps,
+            "state": None if self.state is None else self.state.copy(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], parameters: FloatArray) -> None:
+        """Take back what ``state_dict`` gave, of an optimiser made with the same arguments for such parameters."""
+        who = f"{type(self).__name__}.load_state_dict"
+        own = self.state_dict()
+        for what in ("name", "hyperparameters"):
+            if state[what] != own[what]:
+                raise ValueError(f"{who}: expected the {what} {own[what]!r}, got {state[what]!r}")
+        if (state["schedule"] is None) != (self._schedule is None):
+            kind = "number" if self._schedule is None else "schedule"
+            raise ValueError(f"{who}: expected lr as a {kind}, as it is here")
+        steps = _check.count(who, "steps", state["steps"], low=0)
+        self.bind(parameters)
+        given, kept = state["state"], self.state
+        if (given is None) != (kept is None) or (given is not None and kept is not None and given.shape != kept.shape):
+            shapes = ["none" if each is None else f"shape {np.shape(each)}" for each in (kept, given)]
+            raise ValueError(f"{who}: expected a state of {shapes[0]}, got {shapes[1]}")
+        if self._schedule is None:
+            self.lr = state["lr"]
+        else:
+            self._schedule.load_state_dict(state["schedule"])
+        if kept is not None:
+            kept[...] = given
+        self.steps = steps
+
     def __repr__(self) -> str:
         lr = self.lr if self._schedule is None else self._schedule
         shown = [repr(lr), *(f"{k}={v!r}" for k, v in self._changed().items())]
@@ -238,6 +279,11 @@ def _aligned_rows(rows: int, columns: int, dtype: str) -> FloatArray:
     """Zeros, of which each row starts on a cache line: the widest vector then loads one line, not two."""
     stride = -(-columns // _LINE) * _LINE
     return aligned_zeros(rows * stride, dtype).reshape(rows, stride)[:, :columns]
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _pair(who: str, betas: Any) -> tuple[Any, Any]:

@@ -44,6 +44,13 @@ class Schedule(Configured):
     def observe(self, value: float) -> None:
         """Hear the measure of an epoch that has ended; only ``ReduceOnPlateau`` minds."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """What it has come to by ``observe``, for checkpoints."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what ``state_dict`` gave."""
+
     def _rate(self, step: Any) -> Any:
         """The formula, for one step and for many."""
         raise NotImplementedError
@@ -275,6 +282,12 @@ class Warmup(Schedule):
     def observe(self, value: float) -> None:
         self._behind.observe(value)
 
+    def state_dict(self) -> dict[str, Any]:
+        return self._behind.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._behind.load_state_dict(state)
+
     @property
     def by_step_alone(self) -> bool:
         return self._behind.by_step_alone
@@ -367,6 +380,12 @@ class ReduceOnPlateau(Schedule):
             if self._now - reduced > self.eps:
                 self._now = reduced
             self._resting, self._bad = self.cooldown, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"now": self._now, "best": self._best, "bad": self._bad, "resting": self._resting}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._now, self._best, self._bad, self._resting = (state[k] for k in ("now", "best", "bad", "resting"))
 
     def _improves(self, value: float) -> bool:
         margin = -self.threshold if self.mode == "min" else self.threshold

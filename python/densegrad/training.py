@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from densegrad import _backend, _check
-from densegrad._interrupt import interrupt_deferred
+from densegrad import _backend, _check, checkpoint
+from densegrad._interrupt import interrupt_deferred, interrupt_stops
+from densegrad._numpy.types import FloatArray
 from densegrad._progress import progress_bar
+from densegrad.callbacks import Callback
+from densegrad.callbacks import check as check_callbacks
 from densegrad.errors import DivergenceError, taken
-from densegrad.evaluation import Rows, checked_rows, measured_rows, rehearse, validation_rows
+from densegrad.evaluation import Rows, checked_rows, measured_rows, rehearse, split_rows, validation_rows
 from densegrad.history import History
 from densegrad.lbfgs import LBFGS
 from densegrad.losses import Loss, named, resolve
@@ -20,6 +24,7 @@ from densegrad.metrics import Metric
 from densegrad.metrics import check as check_metrics
 from densegrad.optimizers import Optimizer
 from densegrad.pieces import network_of
+from densegrad.run import Run
 
 if TYPE_CHECKING:
     from densegrad.model import BaseModel
@@ -117,11 +122,16 @@ class Trainer:
         sample_weight: Any = None,
         class_weight: Any = None,
         metrics: Sequence[str | Metric] = (),
+        callbacks: Sequence[Callback] = (),
+        validation_split: float | None = None,
+        resume: str | os.PathLike[str] | None = None,
+        on_divergence: str = "raise",
         progress: bool | None = None,
     ) -> History:
         """Train on mini-batches for some epochs.
 
-        Everything is checked before the first update, so a refused call leaves the model as it was.
+        Everything is checked before the first update, so a refused call leaves the model as it was. Ctrl-C ends the run
+        after the step that is being made, and ``history.stopped`` says so; a second one is Python's own.
 
         Args:
             x: (rows, input_size); what is not of the model's dtype is converted once.
@@ -138,11 +148,19 @@ class Trainer:
             metrics: Measured at each epoch's end: names such as ``"accuracy"``, objects such as
                 ``dg.metrics.TopK(3)``, or functions (prediction, target, sample_weight) -> number, recorded under
                 their name.
+            callbacks: Told of the ends of steps and epochs: ``[dg.EarlyStopping(patience=3)]``.
+            validation_split: The share of the rows that is measured instead of trained on, above 0 and below 1; the
+                same rows at each call, of each class alike where the targets are labels.
+            resume: A checkpoint's path: goes on where that run stood, to the bits of a run that never ended. Everything
+                else is given as it was given then; ``epochs`` counts from the first run's beginning. A run that a
+                callback has stopped has ended.
+            on_divergence: Where a loss is not finite: ``"raise"`` an error, ``"stop"`` with the parameters before it,
+                or ``"rollback"`` to those of the epoch's beginning and stop; ``history.stopped`` then says why.
             progress: True shows a bar (tqdm), False nothing; by default a bar where tqdm is installed and
                 the output is a terminal.
 
         Returns:
-            A ``History``: loss, metrics and their ``val_`` twins, one value an epoch.
+            A ``History``: loss, metrics and their ``val_`` twins, one value an epoch that is complete.
 
         Raises:
             ValueError, TypeError: An argument does not fit.
@@ -155,56 +173,123 @@ class Trainer:
         with self._turn:
             epochs = _check.count(who, "epochs", epochs)
             batch_size = _check.count(who, "batch_size", batch_size)
+            told = check_callbacks(who, callbacks)
+            _check.choice(who, "on_divergence", on_divergence, ("raise", "stop", "rollback"))
             names = check_metrics(who, metrics)
             rows = checked_rows(who, self.model, self._loss, x, y, sample_weight, class_weight)
+            if validation_split is not None and validation_data is not None:
+                raise ValueError(f"{who}: expected validation_data or validation_split, got both")
             validation = validation_rows(who, self.model, self._loss, validation_data, rows)
+            if validation_split is not None:
+                rows, validation = split_rows(who, rows, validation_split)
             rehearse(self.model, self._loss, names, rows, validation)
             self.model.prepare(rows[0])
             self._ready()  # whatever it refuses, it refuses before the first shuffle
-            history = History()
-            batches = -(-len(rows[0]) // batch_size)
-            with progress_bar(epochs * batches, batch_size, progress) as bar:
-                for epoch in range(epochs):
-                    order = np.arange(len(rows[0]))
-                    if shuffle:
-                        self.model.generator.shuffle(order)
-                    values = self._run_epoch(epoch, rows, order, batch_size, bar)
-                    self.model.loss = self._named
-                    values.update(measured_rows(self.model, self._loss, names, rows, validation))
-                    self.optimizer.observe(values.get("val_loss", values["loss"]))
-                    history.append(values)
-                    bar.epoch(epoch + 1, epochs, values)
-            return history
+            run = Run(self, epochs, batch_size, len(rows[0]), bool(shuffle), told)
+            if resume is not None:
+                checkpoint.resume(who, run, resume)
+            with progress_bar(epochs * run.steps, batch_size, progress) as bar, interrupt_stops(run.interrupt):
+                bar.steps(run.epoch * run.steps + run.step)
+                run.tell("on_fit_begin")
+                while run.going:
+                    self._one_epoch(run, rows, validation, names, on_divergence, bar)
+                run.tell("on_last_step")
+            run.tell("on_fit_end")
+            return run.history
 
-    def _run_epoch(self, epoch: int, rows: Rows, order: Any, batch_size: int, bar: Any) -> dict[str, float]:
-        """All batches of one epoch, in slices of about a tenth of a second."""
-        network, optimizer = self._ready(), self.optimizer
+    def run_epoch(
+        self, x: Any, y: Any, *, batch_size: int = 32, shuffle: bool = True, sample_weight: Any = None
+    ) -> float:
+        """One epoch of ``fit``; gives the mean loss over its rows."""
+        options = {"batch_size": batch_size, "shuffle": shuffle, "sample_weight": sample_weight, "progress": False}
+        return self.fit(x, y, **options)["loss"][0]
+
+    def evaluate(self, x: Any, y: Any, **options: Any) -> dict[str, float]:
+        """Loss and metrics over all rows; the options are those of ``model.evaluate``."""
+        return self.model.evaluate(x, y, loss=self._named, **options)
+
+    # ---- what a run needs to go on
+
+    def state_dict(self) -> dict[str, Any]:
+        """Parameters, the optimiser's state and all else that the next step depends on, as copies."""
+        self.model.require_built("state_dict")
+        return {
+            "parameters": self.model.parameters.copy(),
+            "optimizer": self.optimizer.state_dict(),
+            "noise_seed": self.model.noise_seed,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what ``state_dict`` gave, of a trainer of the same layers and optimiser."""
+        self.model.require_built("load_state_dict")
+        parameters = np.asarray(state["parameters"])
+        if parameters.shape != self.model.parameters.shape or parameters.dtype != self.model.dtype:
+            raise ValueError(
+                f"Trainer.load_state_dict: expected {self.model.parameters.size} parameters of {self.model.dtype}, "
+                f"got {parameters.size} of {parameters.dtype}"
+            )
+        noise_seed = _check.count("Trainer.load_state_dict", "noise_seed", state["noise_seed"], low=0)
+        self.optimizer.load_state_dict(state["optimizer"], self.model.parameters)  # which checks before it takes
+        self.model.parameters[...] = parameters
+        self.model.noise_seed = noise_seed
+        self.model.loss = self._named
+        self.model.plan_changed()
+
+    # ---- inside
+
+    def _one_epoch(
+        self, run: Run, rows: Rows, validation: Rows | None, names: Mapping[str, Metric], on_divergence: str, bar: Any
+    ) -> None:
+        """The rest of an epoch, and what is measured at its end."""
+        before = self.state_dict() if on_divergence == "rollback" else None
+        if run.step == 0:
+            run.begin_epoch()
+        run.tell("on_epoch_begin")
+        try:
+            seconds = self._slices(run, rows, bar)
+        except DivergenceError as error:
+            if on_divergence == "raise":
+                raise
+            if before is not None:
+                self.load_state_dict(before)
+            run.stop(str(error))
+            return
+        if run.step < run.steps:  # stopped before
+            return
+        values = {"loss": _mean_loss(run, rows[2]), "seconds": seconds}
+        self.model.loss = self._named
+        values.update(measured_rows(self.model, self._loss, names, rows, validation))
+        self.optimizer.observe(values.get("val_loss", values["loss"]))
+        run.end_epoch(values)
+        bar.epoch(run.epoch, run.epochs, values)
+        run.tell("on_epoch_end")
+
+    def _slices(self, run: Run, rows: Rows, bar: Any) -> float:
+        """Steps to the end of the epoch, in slices of about a tenth of a second; gives the seconds they took."""
         x, y, sample_weight = rows
-        batches = -(-len(order) // batch_size)
-        losses = np.empty(batches)
-        done, seconds = 0, 0.0
-        while done < batches:
-            limit = self._slice[1] if self._slice[0] == batch_size else 1
-            size = min(limit, batches - done)
+        total = 0.0
+        while run.step < run.steps and run.going:
+            network, optimizer = self._ready(), self.optimizer
+            limit = self._slice[1] if self._slice[0] == run.batch_size else 1
+            size, losses = min(limit, run.steps_ahead()), run.losses[run.step :]
             rates = optimizer.rates(size)
             start = time.perf_counter()
             with interrupt_deferred():  # the updates made and their count belong together
                 ran = network.run_steps(
-                    x, y, order, done, size, batch_size, rates, losses[done:], optimizer.steps, sample_weight
+                    x, y, run.order, run.step, size, run.batch_size, rates, losses, optimizer.steps, sample_weight
                 )
-                last = float(losses[done + ran - 1])
+                last = float(losses[ran - 1])
                 optimizer.steps += ran if np.isfinite(last) else ran - 1
             if not np.isfinite(last):
-                raise DivergenceError(last, optimizer.steps, optimizer.lr, epoch)
+                raise DivergenceError(last, optimizer.steps, optimizer.lr, run.epoch)
             elapsed = time.perf_counter() - start
-            seconds += elapsed
-            done += ran
+            total += elapsed
+            run.step += ran
             bar.steps(ran)
+            run.tell("on_steps_end")
             in_time = int(_SLICE_SECONDS * ran / max(elapsed, 1e-9))
-            self._slice = batch_size, max(1, min(in_time, 8 * limit))  # one fast step is no proof for a thousand
-        weight = np.ones(len(order)) if sample_weight is None else sample_weight[order].astype(np.float64)
-        shares = np.add.reduceat(weight, np.arange(0, len(order), batch_size))
-        return {"loss": float(np.average(losses, weights=shares)), "seconds": seconds}
+            self._slice = run.batch_size, max(1, min(in_time, 8 * limit))  # one fast step is no proof for a thousand
+        return total
 
     def _ready(self) -> Any:
         """The network for this model, loss and optimiser; made anew when the plan or the backend changed."""
@@ -220,3 +305,10 @@ class Trainer:
         """The first batch, once it has been checked, tells a model its input_size."""
         if self.model.input_size is None:
             self.model.build(rows[0].shape[1])
+
+
+def _mean_loss(run: Run, sample_weight: FloatArray | None) -> float:
+    """Over the epoch's rows, as they were trained on."""
+    weight = np.ones(run.rows) if sample_weight is None else sample_weight[run.order].astype(np.float64)
+    shares = np.add.reduceat(weight, np.arange(0, run.rows, run.batch_size))
+    return float(np.average(run.losses, weights=shares))
