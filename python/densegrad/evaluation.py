@@ -9,6 +9,7 @@ import numpy as np
 
 from densegrad import _backend, _check, metrics, plan
 from densegrad._class_weight import row_weights
+from densegrad._feed import Features, blocks, features
 from densegrad._numpy.types import FloatArray, IndexArray
 from densegrad._primitives import PRIMITIVES
 from densegrad.metrics import Metric
@@ -16,7 +17,7 @@ from densegrad.metrics import Metric
 if TYPE_CHECKING:
     from densegrad.model import BaseModel
 
-Rows = tuple[FloatArray, FloatArray | IndexArray, FloatArray | None]  # x, y, sample_weight
+Rows = tuple[Features, FloatArray | IndexArray, FloatArray | None]  # x, y, sample_weight
 
 
 def checked_rows(
@@ -25,7 +26,7 @@ def checked_rows(
     """x, y and weights, converted, and refused where anything about them is wrong; the model stays as it is."""
     row, outputs = PRIMITIVES[loss.primitive], model.output_size
     width = _check.feature_count(who, x) if model.input_size is None else model.input_size
-    x = _check.features(who, x, width, model.dtype)
+    x = features(who, x, width, model.dtype)
     y = _check.targets(who, row, y, len(x), outputs, model.dtype)
     sample_weight = _check.sample_weight(who, sample_weight, len(x), model.dtype)
     return x, y, row_weights(who, row, class_weight, y, outputs, sample_weight, model.dtype)
@@ -106,7 +107,8 @@ def measure(model: BaseModel, loss: plan.Loss, named: Mapping[str, Metric], rows
     """Loss and metrics of checked rows, from one forward pass."""
     x, y, sample_weight = rows
     ops = _backend.active()
-    lowered, scores = model.scores(x, loss)
+    parts = [model.scores(block, loss) for block in blocks(x)]
+    lowered, scores = parts[0][0], np.concatenate([part for _, part in parts]) if len(parts) > 1 else parts[0][1]
     value, _ = ops.loss(lowered.primitive, scores, y, sample_weight, **lowered.attributes)
     link = PRIMITIVES[lowered.primitive].link
     if named and link is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from densegrad._feed import whole
 from densegrad.evaluation import checked_rows
 from densegrad.losses import Loss, resolve
 from densegrad.pieces import network_of
@@ -68,8 +69,8 @@ def check_gradients(model: BaseModel, x: Any, y: Any, loss: str | Loss) -> Gradi
     model.require_built("check_gradients")
     named = resolve("check_gradients", loss)
     exact = model.copy(dtype="float64")
-    x, y, _ = checked_rows("check_gradients", exact, named, x, y, None)
-    x = x.copy()
+    rows, y, _ = checked_rows("check_gradients", exact, named, x, y, None)
+    x = whole(rows).copy()
     lowered = exact.lower(named)
     network = network_of(lowered, exact.parameters)
     gradients = np.zeros_like(exact.parameters)

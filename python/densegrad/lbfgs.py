@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from densegrad import _check, plan
+from densegrad._feed import whole
 from densegrad._interrupt import interrupt_deferred
 from densegrad._numpy.types import FloatArray
 from densegrad._progress import progress_bar
@@ -172,7 +173,7 @@ class _Objective:
         self._gradients = np.zeros_like(self.flat)
         self._optimizer = optimizer
         x, y, sample_weight = rows
-        self._x = x.astype(np.float64, copy=False)
+        self._x = whole(x).astype(np.float64, copy=False)
         self._y = y.astype(np.float64, copy=False) if y.dtype.kind == "f" else y
         self._weight = None if sample_weight is None else sample_weight.astype(np.float64, copy=False)
         self._network = network_of(lowered, self.flat)

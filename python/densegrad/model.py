@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from densegrad import _backend, _check, files, plan
+from densegrad._feed import Features, blocks, features
 from densegrad._memory import aligned_zeros
 from densegrad._numpy.types import FloatArray
 from densegrad._primitives import PRIMITIVES
@@ -161,9 +162,11 @@ class BaseModel:
                 return y
             except (TypeError, ValueError):
                 pass
-        x = self._features("predict", x, empty=True)
-        y = self._network().predict(x)
-        return y
+        self.require_built("predict")
+        assert self.input_size is not None
+        rows = features(f"{type(self).__name__}.predict", x, self.input_size, self.dtype, empty=True)
+        parts = [self._network().predict(block) for block in blocks(rows)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def predict_proba(self, x: Any) -> FloatArray:
         """Probabilities (batch, outputs): the prediction through the link of the loss trained with.
@@ -209,7 +212,7 @@ class BaseModel:
 
     # ---- training
 
-    def prepare(self, x: FloatArray) -> None:
+    def prepare(self, x: Features) -> None:
         """What the first rows to train on tell a model: its input_size, and the scaling of a first ``Standardize``."""
         if self.input_size is None:
             self.build(x.shape[1])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from densegrad import _backend, plan
+from densegrad._feed import whole
 from densegrad._numpy.types import FloatArray, IndexArray
 from densegrad._primitives import names
 from densegrad.evaluation import checked_rows
@@ -67,7 +68,8 @@ def trace(model: BaseModel, x: Any, y: Any, loss: str | Loss) -> Trace:
     named = resolve(f"{type(model).__name__}.trace", loss)
     model.require_built("trace")
     model.check_loss(f"{type(model).__name__}.trace", named)
-    x, y, _ = checked_rows(f"{type(model).__name__}.trace", model, named, x, y, None)
+    rows, y, _ = checked_rows(f"{type(model).__name__}.trace", model, named, x, y, None)
+    x = whole(rows)
     lowered = model.lower(named)
     assert lowered.loss is not None
     for layer in flattened(model.layers):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from densegrad import _backend, _check, checkpoint
+from densegrad._feed import Feed, whole
 from densegrad._interrupt import interrupt_deferred, interrupt_stops
 from densegrad._numpy.types import FloatArray
 from densegrad._progress import progress_bar
@@ -93,7 +94,7 @@ class Trainer:
             except (TypeError, ValueError):
                 rows = checked_rows("Trainer.step", self.model, self._loss, x, y, sample_weight)
                 self._build(rows)
-                loss = self._ready().step(rows[0], rows[1], optimizer.lr, optimizer.steps, rows[2])
+                loss = self._ready().step(whole(rows[0]), rows[1], optimizer.lr, optimizer.steps, rows[2])
             if not -np.inf < loss < np.inf:
                 raise DivergenceError(loss, optimizer.steps, optimizer.lr)
             optimizer.steps += 1
@@ -134,7 +135,8 @@ class Trainer:
         after the step that is being made, and ``history.stopped`` says so; a second one is Python's own.
 
         Args:
-            x: (rows, input_size); what is not of the model's dtype is converted once.
+            x: (rows, input_size). What is not of the model's dtype is converted once; a large array of another dtype,
+                or one mapped from a file (``np.memmap``), stays as it is, and its rows are converted as they are read.
             y: (rows, outputs), or (rows,) integer labels for a loss on classes.
             epochs: Passes over all rows.
             batch_size: Rows a step; the last batch of an epoch may be smaller, and its loss is its own mean.
@@ -266,29 +268,30 @@ class Trainer:
 
     def _slices(self, run: Run, rows: Rows, bar: Any) -> float:
         """Steps to the end of the epoch, in slices of about a tenth of a second; gives the seconds they took."""
-        x, y, sample_weight = rows
         total = 0.0
-        while run.step < run.steps and run.going:
-            network, optimizer = self._ready(), self.optimizer
-            limit = self._slice[1] if self._slice[0] == run.batch_size else 1
-            size, losses = min(limit, run.steps_ahead()), run.losses[run.step :]
-            rates = optimizer.rates(size)
-            start = time.perf_counter()
-            with interrupt_deferred():  # the updates made and their count belong together
-                ran = network.run_steps(
-                    x, y, run.order, run.step, size, run.batch_size, rates, losses, optimizer.steps, sample_weight
-                )
-                last = float(losses[ran - 1])
-                optimizer.steps += ran if np.isfinite(last) else ran - 1
-            if not np.isfinite(last):
-                raise DivergenceError(last, optimizer.steps, optimizer.lr, run.epoch)
-            elapsed = time.perf_counter() - start
-            total += elapsed
-            run.step += ran
-            bar.steps(ran)
-            run.tell("on_steps_end")
-            in_time = int(_SLICE_SECONDS * ran / max(elapsed, 1e-9))
-            self._slice = run.batch_size, max(1, min(in_time, 8 * limit))  # one fast step is no proof for a thousand
+        with Feed(*rows, run.order, run.batch_size) as feed:
+            while run.step < run.steps and run.going:
+                (x, y, order, sample_weight), first, available = feed.at(run.step)
+                network, optimizer = self._ready(), self.optimizer
+                limit = self._slice[1] if self._slice[0] == run.batch_size else 1
+                size, losses = min(limit, available, run.steps_ahead()), run.losses[run.step :]
+                rates = optimizer.rates(size)
+                start = time.perf_counter()
+                with interrupt_deferred():  # the updates made and their count belong together
+                    ran = network.run_steps(
+                        x, y, order, first, size, run.batch_size, rates, losses, optimizer.steps, sample_weight
+                    )
+                    last = float(losses[ran - 1])
+                    optimizer.steps += ran if np.isfinite(last) else ran - 1
+                if not np.isfinite(last):
+                    raise DivergenceError(last, optimizer.steps, optimizer.lr, run.epoch)
+                elapsed = time.perf_counter() - start
+                total += elapsed
+                run.step += ran
+                bar.steps(ran)
+                run.tell("on_steps_end")
+                in_time = int(_SLICE_SECONDS * ran / max(elapsed, 1e-9))
+                self._slice = run.batch_size, max(1, min(in_time, 8 * limit))  # a fast step is no proof for a thousand
         return total
 
     def _ready(self) -> Any:

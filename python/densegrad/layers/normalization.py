@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from densegrad import _check
-from densegrad._numpy.types import FloatArray
+from densegrad._feed import Features, LazyRows, blocks, features
 from densegrad._primitives import PRIMITIVES
 from densegrad.layers.base import Layer, array_view, gradient_view
 
@@ -139,9 +139,10 @@ class Standardize(Layer):
 
     def adapt(self, x: Any) -> None:
         """Take mean and standard deviation of the features from the rows of x."""
-        values = _check.features("Standardize.adapt", x, self.mean.size, str(self.mean.dtype))
+        who, width = "Standardize.adapt", self.mean.size
+        values = x if isinstance(x, LazyRows) else features(who, x, width, str(self.mean.dtype))
         with np.errstate(over="ignore"):
-            mean = values.mean(axis=0, dtype=np.float64)
+            mean = sum(block.sum(axis=0, dtype=np.float64) for block in blocks(values)) / len(values)
             deviation = _deviation(values, mean)
         self.mean[...] = mean
         self.scale[...] = 1 / np.where(deviation > 0, deviation, 1)
@@ -165,10 +166,11 @@ class Standardize(Layer):
         return {"fitted": self.fitted}
 
 
-def _deviation(values: FloatArray, mean: Any) -> Any:
+def _deviation(values: Features, mean: Any) -> Any:
     """The standard deviations, in float64 and some rows at a time: the data may be large."""
     rows = max(1, 2**20 // max(1, values.shape[1]))
     squares = np.zeros(values.shape[1])
-    for first in range(0, len(values), rows):
-        squares += ((values[first : first + rows] - mean) ** 2).sum(axis=0)
+    for block in blocks(values):
+        for first in range(0, len(block), rows):
+            squares += ((block[first : first + rows] - mean) ** 2).sum(axis=0)
     return np.sqrt(squares / len(values))
