@@ -6,7 +6,7 @@
 (4, 16)
 """
 
-from densegrad import activations, callbacks, data, initializers, losses, metrics, ops, optimizers, schedules
+from densegrad import activations, callbacks, data, graph, initializers, losses, metrics, ops, optimizers, schedules
 from densegrad._backend import available_backends, backend, use_backend
 from densegrad.callbacks import (
     Callback,
@@ -86,6 +86,7 @@ __all__ = [
     "check_gradients",
     "data",
     "get_num_threads",
+    "graph",
     "initializers",
     "isa",
     "load",

@@ -1,0 +1,148 @@
+"""The library's losses as functions of Tensors: value and gradient by the kernels of the active backend.
+
+Where a walk is itself recorded, or goes on into targets or weights, the derivative is that of the loss's formula in
+operations on Tensors, which gives the loss of each row. Each row of the table has its line here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from densegrad import _check, ops
+from densegrad._numpy.types import FloatArray
+from densegrad._primitives import PRIMITIVES
+from densegrad.graph.activations import log_softmax, softplus
+from densegrad.graph.elementwise import abs, clip, exp, log, maximum, multiply, where
+from densegrad.graph.modes import jvp, vjp
+from densegrad.graph.primitive import Derivatives, Primitive, cast
+from densegrad.graph.recording import here
+from densegrad.graph.reductions import mean, sum
+from densegrad.graph.shapes import reshape
+from densegrad.graph.tensor import Tensor, as_tensor, new
+
+Formula = Callable[..., Tensor]
+
+
+class _Loss(Primitive):
+    """The mean of l(p, t) over the rows, weighted where there are weights."""
+
+    def __init__(self, name: str, formula: Formula) -> None:
+        super().__init__(name, self._of_arrays)
+        self._formula = formula
+
+    def _of_arrays(self, *arrays: FloatArray, **attributes: float) -> FloatArray:
+        value, _ = self._value_and_gradient(arrays, attributes)
+        return np.asarray(value, arrays[0].dtype)
+
+    def _value_and_gradient(self, arrays: Sequence[FloatArray], attributes: dict[str, Any]) -> tuple[float, FloatArray]:
+        return ops.loss(self.name, *arrays, **attributes)
+
+    def _by_formula(self, p: Tensor, t: Tensor, *weight: Tensor, **attributes: float) -> Tensor:
+        if t.ndim == 1 and t.dtype.kind == "f":
+            t = reshape(t, (-1, 1))
+        rows = self._formula(p, t, **attributes)
+        return sum(rows * weight[0]) / sum(weight[0]) if weight else mean(rows)
+
+    def jvp(self, tangents: Derivatives, y: Tensor, *inputs: Tensor, **attributes: Any) -> Tensor | None:
+        """The gradient times the tangent."""
+        if here.paused and all(d is None for d in tangents[1:]):
+            _, gradient = self._value_and_gradient([x._array for x in inputs], attributes)
+            return sum(multiply(tangents[0], new(gradient)))
+        return jvp(lambda *x: self._by_formula(*x, **attributes), inputs, tangents)[1]  # type: ignore[no-any-return]
+
+    def vjp(self, needed: Sequence[bool], dy: Tensor, y: Tensor, *inputs: Tensor, **attributes: Any) -> Derivatives:
+        """The gradient times dy."""
+        if here.paused and not any(needed[1:]):
+            _, gradient = self._value_and_gradient([x._array for x in inputs], attributes)
+            return [dy * new(gradient), *(None for _ in inputs[1:])]
+        places = [n for n, need in enumerate(needed) if need]
+
+        def formula(*changing: Tensor) -> Tensor:
+            now = list(inputs)
+            for n, x in zip(places, changing, strict=True):
+                now[n] = x
+            return self._by_formula(*now, **attributes)
+
+        found = iter(vjp(formula, *(inputs[n] for n in places))[1](dy))
+        return [next(found) if need else None for need in needed]
+
+
+def _loss(name: str, formula: Formula) -> Callable[..., Tensor]:
+    """A loss with its formula, which gives the loss of each row from (p, t) and the attributes."""
+    row = PRIMITIVES[name]
+    primitive = _Loss(name, formula)
+    defaults = {a.name: float(a.default) for a in row.attributes}
+
+    def loss(prediction: Any, target: Any, sample_weight: Any = None, **attributes: float) -> Tensor:
+        p, t = as_tensor(name, prediction), as_tensor(name, target)
+        if p._array.dtype.kind != "f":
+            p = cast(p, "float64")
+        inputs = [p, t if t._array.dtype.kind != "f" else cast(t, p.dtype)]
+        if sample_weight is not None:
+            inputs.append(cast(as_tensor(name, sample_weight), p.dtype))
+        return primitive(*inputs, **(_check.attributes(name, row, attributes) if attributes else defaults))
+
+    loss.__name__ = loss.__qualname__ = name
+    keywords = f", with {', '.join(f'{k}={v:g}' for k, v in defaults.items())} unless given" if defaults else ""
+    loss.__doc__ = f"The {row.formula}{keywords}; ``densegrad.losses`` says when to take it."
+    return loss
+
+
+def _rows_of(t: Tensor, p: Tensor) -> Tensor:
+    """Labels as rows with 1 at the label."""
+    if t.ndim > 1:
+        return t
+    classes = new(np.arange(p.shape[1]))
+    return cast(reshape(t, (-1, 1)) == classes, p.dtype)
+
+
+def _huber(p: Tensor, t: Tensor, delta: float) -> Tensor:
+    d = p - t
+    h = clip(d, -delta, delta)
+    return mean(h * (d - h / 2), 1)
+
+
+def _log_cosh(p: Tensor, t: Tensor) -> Tensor:
+    d = p - t
+    return mean(softplus(2 * d) - d - math.log(2), 1)
+
+
+def _quantile(p: Tensor, t: Tensor, q: float) -> Tensor:
+    d = p - t
+    return mean(abs(d) * where(d < 0, new(np.asarray(q, p.dtype)), 1 - q), 1)
+
+
+def _gaussian_nll(p: Tensor, t: Tensor) -> Tensor:
+    width = p.shape[1] // 2
+    m, s = p[:, :width], p[:, width:]
+    return mean((s + (m - t) ** 2 * exp(-s)) / 2, 1)
+
+
+_LEAST = math.exp(-100)  # whose logarithm is the least that counts, as in PyTorch
+
+
+def _binary_cross_entropy(p: Tensor, t: Tensor) -> Tensor:
+    return -mean(t * log(maximum(p, _LEAST)) + (1 - t) * log(maximum(1 - p, _LEAST)), 1)
+
+
+def _cross_entropy(p: Tensor, t: Tensor, label_smoothing: float) -> Tensor:
+    u = (1 - label_smoothing) * _rows_of(t, p) + label_smoothing / p.shape[1]
+    return -sum(u * log_softmax(p), 1)
+
+
+mse = _loss("mse", lambda p, t: mean((p - t) ** 2, 1))
+half_squared_error = _loss("half_squared_error", lambda p, t: sum((p - t) ** 2, 1) / 2)
+mae = _loss("mae", lambda p, t: mean(abs(p - t), 1))
+huber = _loss("huber", _huber)
+log_cosh = _loss("log_cosh", _log_cosh)
+quantile = _loss("quantile", _quantile)
+poisson = _loss("poisson", lambda p, t: mean(exp(p) - t * p, 1))
+gaussian_nll = _loss("gaussian_nll", _gaussian_nll)
+binary_cross_entropy = _loss("binary_cross_entropy", _binary_cross_entropy)
+binary_cross_entropy_with_logits = _loss("binary_cross_entropy_with_logits", lambda p, t: mean(softplus(p) - t * p, 1))
+cross_entropy = _loss("cross_entropy", _cross_entropy)
+nll = _loss("nll", lambda p, t: -sum(_rows_of(t, p) * p, 1))

@@ -1,0 +1,152 @@
+"""Primitives: what is done in one piece, with its three rules side by side.
+
+value   the array y that comes out, from the arrays that go in
+jvp     the tangent of y, from those of the inputs: forward mode
+vjp     the cotangents of the inputs, from that of y: reverse mode
+
+The last two are written in operations on Tensors, so that a walk through the graph can itself be recorded and
+differentiated. A tangent or cotangent that is zero everywhere is ``None``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from densegrad._numpy.types import FloatArray
+from densegrad.graph.recording import Node, here
+from densegrad.graph.tensor import Tensor, as_tensor, new
+
+Derivatives: TypeAlias = "Sequence[Tensor | None]"
+WEAK = (float, int, bool)  # Python's numbers take the dtype of what they meet
+
+
+class Primitive:
+    """A differentiable function of Tensors.
+
+    Args:
+        name: As errors, drawings and plans call it.
+        value: The array that comes out, from the inputs' arrays and the attributes.
+        expects: What it says of the inputs where ``value`` refuses them.
+    """
+
+    def __init__(self, name: str, value: Callable[..., FloatArray], expects: str = "") -> None:
+        self.name = name
+        self.value = value
+        self.expects = expects
+
+    def __call__(self, *inputs: Tensor, **attributes: Any) -> Tensor:
+        """Value and node."""
+        try:
+            array = self.value(*[t._array for t in inputs], **attributes)
+        except (ValueError, IndexError, TypeError) as error:
+            if not self.expects:
+                raise
+            raise self._refusal(error, inputs, attributes) from None
+        if type(array) is not np.ndarray:  # NumPy makes a scalar of an array without axes
+            array = np.asarray(array)
+        if not here.paused:
+            for tensor in inputs:
+                if tensor.node is not None:
+                    return new(array, Node(self, inputs, attributes, array))
+        return new(array)
+
+    def jvp(self, tangents: Derivatives, y: Tensor, *inputs: Tensor, **attributes: Any) -> Tensor | None:
+        """The tangent of y."""
+        raise NotImplementedError
+
+    def vjp(self, needed: Sequence[bool], dy: Tensor, y: Tensor, *inputs: Tensor, **attributes: Any) -> Derivatives:
+        """The cotangent of each input; of one that is not needed anything will do."""
+        raise NotImplementedError
+
+    def _refusal(self, error: Exception, inputs: Sequence[Tensor], attributes: dict[str, Any]) -> Exception:
+        got = " and ".join(str(t.shape) for t in inputs)
+        said = "".join(f", {name}={value!r}" for name, value in attributes.items() if value is not None)
+        kind = TypeError if isinstance(error, TypeError) else IndexError if type(error) is IndexError else ValueError
+        return kind(f"{self.name}: expected {self.expects}, got {got}{said}")
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+
+class Flat(Primitive):
+    """Masks and signs, whose derivative is 0 almost everywhere."""
+
+    def jvp(self, tangents: Derivatives, y: Tensor, *inputs: Tensor, **attributes: Any) -> Tensor | None:
+        """dy = 0."""
+        return None
+
+    def vjp(self, needed: Sequence[bool], dy: Tensor, y: Tensor, *inputs: Tensor, **attributes: Any) -> Derivatives:
+        """Nothing comes back."""
+        return [None for _ in inputs]
+
+
+class Variable(Primitive):
+    """y = x: where a derivative call begins, and an outer one goes on."""
+
+    def jvp(self, tangents: Derivatives, y: Tensor, *inputs: Tensor, **attributes: Any) -> Tensor | None:
+        """dy = dx."""
+        return tangents[0]
+
+    def vjp(self, needed: Sequence[bool], dy: Tensor, y: Tensor, *inputs: Tensor, **attributes: Any) -> Derivatives:
+        """dx = dy."""
+        return [dy]
+
+
+class Linear(Primitive):
+    """y = L x of one input: its jvp is L itself, its vjp the transpose of L.
+
+    Args:
+        name, value, expects: As ``Primitive``.
+        transposed: The cotangent of x, from dy, x and the attributes.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        value: Callable[..., FloatArray],
+        transposed: Callable[..., Tensor],
+        expects: str = "",
+    ) -> None:
+        super().__init__(name, value, expects)
+        self.transposed = transposed
+
+    def jvp(self, tangents: Derivatives, y: Tensor, *inputs: Tensor, **attributes: Any) -> Tensor | None:
+        """dy = L dx."""
+        (dx,) = tangents
+        return None if dx is None else self(dx, **attributes)
+
+    def vjp(self, needed: Sequence[bool], dy: Tensor, y: Tensor, *inputs: Tensor, **attributes: Any) -> Derivatives:
+        """dx = L^T dy."""
+        return [self.transposed(dy, *inputs, **attributes)]
+
+
+variable = Variable("variable", lambda x: x)
+_cast = Linear("cast", lambda x, dtype: x.astype(dtype), lambda dy, x, dtype: cast(dy, x.dtype))
+
+
+def cast(x: Tensor, dtype: Any) -> Tensor:
+    """The same numbers in another dtype."""
+    return x if x._array.dtype == dtype else _cast(x, dtype=np.dtype(dtype))
+
+
+def together(who: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    """Two operands as Tensors of one dtype."""
+    if type(a) is not Tensor:
+        a = _beside(who, a, b)
+    if type(b) is not Tensor:
+        b = _beside(who, b, a)
+    if a._array.dtype != b._array.dtype:
+        dtype = np.promote_types(a._array.dtype, b._array.dtype)
+        return cast(a, dtype), cast(b, dtype)
+    return a, b
+
+
+def _beside(who: str, value: Any, other: Any) -> Tensor:
+    """A constant, where Python's numbers take the dtype of the other operand."""
+    if type(value) not in WEAK or type(other) in WEAK:
+        return as_tensor(who, value)
+    dtype = getattr(other, "dtype", None)
+    return new(np.array(value, dtype if getattr(dtype, "kind", "") == "f" else None))

@@ -1,0 +1,270 @@
+"""Tensor: an array that cannot be written to, and remembers how it came about where that is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from densegrad import _check
+from densegrad._numpy.types import FloatArray
+
+if TYPE_CHECKING:
+    from densegrad.graph.recording import Node
+
+
+class Tensor:
+    """A constant array of float32 or float64, or of integers or booleans, such as labels and masks.
+
+    It copies what it is given. Arithmetic broadcasts as NumPy's does, and float32 with float64 gives float64; Python's
+    numbers take the dtype of the Tensor that they meet. NumPy's functions of the same names work on it as well.
+    Comparisons give Tensors of booleans. Inside ``grad`` and its like, operations on the function's arguments are
+    recorded; ``float(t)``, ``t.numpy()`` and comparisons give the numbers alone, through which no derivative goes.
+
+    Args:
+        value: A number, an array or anything that NumPy makes a numeric array of.
+        dtype: ``"float32"`` or ``"float64"``; else that of the value, which is float64 for Python's floats.
+
+    Attributes:
+        node: The operation that it came from, where that was recorded, else ``None``.
+
+    >>> import densegrad as dg
+    >>> t = dg.graph.Tensor([[1.0, 2.0], [3.0, 4.0]])
+    >>> t @ t + t[0]
+    Tensor([[ 8., 12.],
+            [16., 24.]])
+    >>> (t > 1.5).numpy()
+    array([[False,  True],
+           [ True,  True]])
+    """
+
+    __slots__ = ("__weakref__", "_array", "node")
+
+    _array: FloatArray
+    node: Node | None
+
+    def __init__(self, value: Any, dtype: str | None = None) -> None:
+        self._array = _own_array("Tensor", value, None if dtype is None else _check.dtype("Tensor", dtype))
+        self.node = None
+
+    # ---- the array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The length of each axis."""
+        return self._array.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self._array.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self._array.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the elements."""
+        return self._array.dtype
+
+    def numpy(self) -> FloatArray:
+        """The numbers, as a view that cannot be written to."""
+        view = self._array.view()
+        view.flags.writeable = False
+        return view
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> FloatArray:
+        view = self.numpy()
+        if copy or (dtype is not None and view.dtype != dtype):
+            return view.astype(dtype or view.dtype)
+        return view
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Tensor:
+        function = elementwise.UFUNCS.get(ufunc.__name__)
+        if method != "__call__" or options or function is None:
+            what = f"numpy.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
+            words = "".join(f" with {name}=" for name in options)
+            raise TypeError(
+                f"{what}: expected arrays, got a Tensor{words}; densegrad.graph has functions of Tensors, and .numpy() "
+                "gives the numbers without a derivative"
+            )
+        result: Tensor = function(*inputs)
+        return result
+
+    def __float__(self) -> float:
+        return float(self._only("float"))
+
+    def __int__(self) -> int:
+        return int(self._only("int"))
+
+    def __bool__(self) -> bool:
+        return bool(self._only("bool"))
+
+    def _only(self, who: str) -> Any:
+        if self._array.size != 1:
+            raise ValueError(f"{who}: expected a Tensor of 1 element, got shape {self.shape}")
+        return self._array.item()
+
+    def __len__(self) -> int:
+        if not self._array.ndim:
+            raise TypeError("len: expected a Tensor with at least one axis, got shape ()")
+        return len(self._array)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        text = np.array2string(self._array, separator=", ", prefix="Tensor(")
+        plain = self._array.dtype.name in ("float64", "int64", "bool")
+        return f"Tensor({text})" if plain else f"Tensor({text}, dtype={self._array.dtype})"
+
+    def __reduce__(self) -> tuple[type[Tensor], tuple[FloatArray]]:
+        return Tensor, (self._array,)  # without its node: copies and pickles are constants
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError(
+            "Tensor: expected no assignment to elements, a Tensor cannot be changed; "
+            "make another, as with where(mask, new, old) or concatenate"
+        )
+
+    # ---- operations
+
+    def astype(self, dtype: str) -> Tensor:
+        """The same numbers in float32 or float64."""
+        return primitive.cast(self, dtype)
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802  (NumPy's name)
+        """With its axes in reverse order."""
+        return shapes.transpose(self)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """``dg.graph.reshape``."""
+        return shapes.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+    def transpose(self, *axes: Any) -> Tensor:
+        """``dg.graph.transpose``."""
+        return shapes.transpose(self, (axes[0] if len(axes) == 1 else axes) or None)
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """``dg.graph.sum``."""
+        return reductions.sum(self, axis, keepdims)
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """``dg.graph.mean``."""
+        return reductions.mean(self, axis, keepdims)
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """``dg.graph.max``."""
+        return reductions.max(self, axis, keepdims)
+
+    def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """``dg.graph.min``."""
+        return reductions.min(self, axis, keepdims)
+
+    def prod(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """``dg.graph.prod``."""
+        return reductions.prod(self, axis, keepdims)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return shapes.getitem(self, index)
+
+    def __add__(self, other: Any) -> Tensor:
+        return elementwise.add(self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return elementwise.add(other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return elementwise.subtract(self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return elementwise.subtract(other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return elementwise.multiply(self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return elementwise.multiply(other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return elementwise.divide(self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return elementwise.divide(other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return elementwise.power(self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return elementwise.power(other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return products.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return products.matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        return elementwise.negative(self)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return elementwise.abs(self)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return elementwise.compare(np.less, self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return elementwise.compare(np.less_equal, self, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return elementwise.compare(np.greater, self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return elementwise.compare(np.greater_equal, self, other)
+
+    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]  # element by element, as NumPy's
+        return elementwise.compare(np.equal, self, other)
+
+    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
+        return elementwise.compare(np.not_equal, self, other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+_make = object.__new__
+
+
+def new(array: FloatArray, node: Node | None = None) -> Tensor:
+    """A Tensor on an array that nobody else will write to."""
+    tensor = _make(Tensor)
+    tensor._array = array
+    tensor.node = node
+    return tensor
+
+
+def as_tensor(who: str, value: Any) -> Tensor:
+    """A Tensor as it is; a list with Tensors in it stacked; anything else as a constant."""
+    if type(value) is Tensor:
+        return value
+    if isinstance(value, list | tuple) and any(isinstance(part, Tensor | list | tuple) for part in value):
+        return shapes.stack([as_tensor(who, part) for part in value])
+    return new(_own_array(who, value))
+
+
+def _own_array(who: str, value: Any, dtype: str | None = None) -> FloatArray:
+    """A copy in native byte order, of float32, float64, integers or booleans."""
+    raw = value._array if type(value) is Tensor else _check.numeric(who, "numbers", value)
+    if dtype is None and raw.dtype.kind == "f":
+        dtype = "float32" if raw.dtype.itemsize <= 4 else "float64"
+    return np.array(raw, dtype or raw.dtype.newbyteorder("="))
+
+
+# The operations need Tensor first.
+from densegrad.graph import elementwise, primitive, products, reductions, shapes  # noqa: E402

@@ -1,0 +1,85 @@
+"""The two walks through a graph: backward with the vjp rules, forward with the jvp rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+
+from densegrad.graph.recording import Node, here
+from densegrad.graph.tensor import Tensor, new
+
+
+class Graph:
+    """What lies between variables and what was computed from them.
+
+    Nodes that no variable leads to count as constants, whoever made them: so derivatives within derivatives keep apart.
+
+    Attributes:
+        nodes: In topological order, the variables among them.
+    """
+
+    def __init__(self, variables: Iterable[Tensor], outputs: Iterable[Tensor]) -> None:
+        self._begin = {v.node for v in variables if v.node is not None}
+        self._active = set(self._begin)
+        first = min((node.number for node in self._begin), default=0)
+        for node in _reachable(outputs, first):
+            if any(tensor.node in self._active for tensor in node.inputs):
+                self._active.add(node)
+        self.nodes = sorted(self._active, key=attrgetter("number"))
+
+    def pull(self, outputs: Sequence[Tensor], given: Sequence[Tensor], keep: Iterable[Node] = ()) -> dict[Node, Tensor]:
+        """The cotangents of the variables, and of nodes to ``keep``, from those of the outputs; zeros are left out."""
+        cotangents: dict[Node, Tensor] = {}
+        for y, dy in zip(outputs, given, strict=True):
+            _accumulate(cotangents, y.node, dy)
+        kept = self._begin.union(keep)
+        for node in reversed(self.nodes):
+            d = cotangents.get(node) if node in kept else cotangents.pop(node, None)
+            if d is None or node in self._begin:
+                continue
+            needed = [tensor.node in self._active for tensor in node.inputs]
+            y, inputs = _operands(node)
+            found = node.primitive.vjp(needed, d, y, *inputs, **node.attributes)
+            for tensor, need, dx in zip(node.inputs, needed, found, strict=True):
+                if need and dx is not None:
+                    _accumulate(cotangents, tensor.node, dx)
+        return cotangents
+
+    def push(self, variables: Sequence[Tensor], given: Sequence[Tensor]) -> dict[Node, Tensor]:
+        """The tangents of all nodes, from those of variables; zeros are left out."""
+        tangents = {x.node: dx for x, dx in zip(variables, given, strict=True) if x.node is not None}
+        for node in self.nodes:
+            if node in self._begin:
+                continue
+            dx = [None if tensor.node is None else tangents.get(tensor.node) for tensor in node.inputs]
+            if any(d is not None for d in dx):
+                y, inputs = _operands(node)
+                dy = node.primitive.jvp(dx, y, *inputs, **node.attributes)
+                if dy is not None:
+                    tangents[node] = dy
+        return tangents
+
+
+def _reachable(outputs: Iterable[Tensor], first: int) -> list[Node]:
+    """What led to the outputs from the first variable on, in topological order."""
+    found: set[Node] = set()
+    waiting = list(outputs)
+    while waiting:
+        node = waiting.pop().node
+        if node is not None and node.number >= first and node not in found:
+            found.add(node)
+            waiting.extend(node.inputs)
+    return sorted(found, key=attrgetter("number"))
+
+
+def _operands(node: Node) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """y and the inputs, for a rule; as constants where their own derivative call has ended."""
+    if node.scope is here.scope:
+        return new(node.value, node), node.inputs
+    return new(node.value), tuple(new(tensor._array) for tensor in node.inputs)
+
+
+def _accumulate(cotangents: dict[Node, Tensor], node: Node | None, d: Tensor) -> None:
+    if node is not None:
+        before = cotangents.get(node)
+        cotangents[node] = d if before is None else before + d
