@@ -28,6 +28,7 @@ from densegrad.graph.activations import (
     swish,
     tanh,
 )
+from densegrad.graph.custom import CustomPrimitive, primitive
 from densegrad.graph.elementwise import (
     abs,
     add,
@@ -79,6 +80,7 @@ from densegrad.graph.reductions import broadcast_to, max, mean, min, prod, sum
 from densegrad.graph.shapes import concatenate, getitem, reshape, stack, transpose
 
 __all__ = [
+    "CustomPrimitive",
     "Node",
     "Primitive",
     "Recording",
@@ -129,6 +131,7 @@ __all__ = [
     "nll",
     "poisson",
     "power",
+    "primitive",
     "prod",
     "quantile",
     "record",

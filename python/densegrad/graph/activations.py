@@ -27,7 +27,7 @@ _by_name: dict[str, Callable[..., Tensor]] = {}
 def _forward(name: str) -> Callable[..., FloatArray]:
     def forward(z: FloatArray, **attributes: float) -> FloatArray:
         y: FloatArray = _backend.active().activation_forward(name, _rows(z), **attributes)
-        return y.reshape(z.shape)
+        return y if z.ndim else y.reshape(())
 
     return forward
 
@@ -35,7 +35,7 @@ def _forward(name: str) -> Callable[..., FloatArray]:
 def _backward(name: str, dy: Tensor, z: Tensor, y: Tensor, attributes: dict[str, Any]) -> Tensor:
     arrays = [_rows(t._array) for t in (dy, z, y)]
     dz: FloatArray = _backend.active().activation_backward(name, *arrays, **attributes)
-    return new(dz.reshape(z.shape))
+    return new(dz if z.ndim else dz.reshape(()))
 
 
 def _rows(z: FloatArray) -> FloatArray:

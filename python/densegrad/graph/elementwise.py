@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from densegrad._numpy.types import FloatArray
-from densegrad.graph.primitive import Derivatives, Flat, Primitive, cast, together
+from densegrad.graph.primitive import Derivatives, Flat, Primitive, cast, conformed
 from densegrad.graph.reductions import broadcast_to, unbroadcast
 from densegrad.graph.tensor import Tensor, as_tensor, new
 
@@ -121,37 +121,37 @@ _where = _Where("where", np.where, "shapes that broadcast")
 
 def add(a: Any, b: Any) -> Tensor:
     """a + b."""
-    return _add(*together("add", a, b))
+    return _add(*conformed("add", a, b))
 
 
 def subtract(a: Any, b: Any) -> Tensor:
     """a - b."""
-    return _subtract(*together("subtract", a, b))
+    return _subtract(*conformed("subtract", a, b))
 
 
 def multiply(a: Any, b: Any) -> Tensor:
     """a b, element by element."""
-    return _multiply(*together("multiply", a, b))
+    return _multiply(*conformed("multiply", a, b))
 
 
 def divide(a: Any, b: Any) -> Tensor:
     """a / b."""
-    return _divide(*together("divide", a, b))
+    return _divide(*conformed("divide", a, b))
 
 
 def power(a: Any, b: Any) -> Tensor:
     """a^b; the derivative by b takes the logarithm of a."""
-    return _power(*together("power", a, b))
+    return _power(*conformed("power", a, b))
 
 
 def maximum(a: Any, b: Any) -> Tensor:
     """The larger of two, element by element."""
-    return _maximum(*together("maximum", a, b))
+    return _maximum(*conformed("maximum", a, b))
 
 
 def minimum(a: Any, b: Any) -> Tensor:
     """The smaller of two, element by element."""
-    return _minimum(*together("minimum", a, b))
+    return _minimum(*conformed("minimum", a, b))
 
 
 def clip(x: Any, low: Any, high: Any) -> Tensor:
@@ -174,7 +174,7 @@ def where(mask: Any, a: Any, b: Any) -> Tensor:
     chosen = as_tensor("where", mask)
     if chosen.dtype != bool:
         raise TypeError(f"where: expected a mask of booleans, got {chosen.dtype}; compare, as in x > 0")
-    return _where(chosen, *together("where", a, b))
+    return _where(chosen, *conformed("where", a, b))
 
 
 def negative(x: Any) -> Tensor:
@@ -219,7 +219,7 @@ def sign(x: Any) -> Tensor:
 
 def compare(relation: np.ufunc, a: Any, b: Any) -> Tensor:
     """A mask, through which no derivative goes."""
-    return _RELATIONS[relation](*together(relation.__name__, a, b))
+    return _RELATIONS[relation](*conformed(relation.__name__, a, b))
 
 
 UFUNCS: Mapping[str, Callable[..., Tensor]] = {

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from densegrad import _check, ops
+from densegrad import _backend, _check
 from densegrad._numpy.types import FloatArray
 from densegrad._primitives import PRIMITIVES
+from densegrad._primitives import Primitive as Row
 from densegrad.graph.activations import log_softmax, softplus
-from densegrad.graph.elementwise import abs, clip, exp, log, maximum, multiply, where
+from densegrad.graph.elementwise import abs, clip, exp, log, maximum, where
 from densegrad.graph.modes import jvp, vjp
 from densegrad.graph.primitive import Derivatives, Primitive, cast
 from densegrad.graph.recording import here
@@ -31,41 +33,35 @@ class _Loss(Primitive):
     """The mean of l(p, t) over the rows, weighted where there are weights."""
 
     def __init__(self, name: str, formula: Formula) -> None:
-        super().__init__(name, self._of_arrays)
+        super().__init__(name, lambda *arrays, **attributes: self._by_kernel(*arrays, **attributes)[0])
         self._formula = formula
 
-    def _of_arrays(self, *arrays: FloatArray, **attributes: float) -> FloatArray:
-        value, _ = self._value_and_gradient(arrays, attributes)
-        return np.asarray(value, arrays[0].dtype)
-
-    def _value_and_gradient(self, arrays: Sequence[FloatArray], attributes: dict[str, Any]) -> tuple[float, FloatArray]:
-        return ops.loss(self.name, *arrays, **attributes)
+    def _by_kernel(self, *arrays: FloatArray, **attributes: float) -> tuple[FloatArray, FloatArray]:
+        """Value and gradient with respect to the prediction."""
+        p = np.ascontiguousarray(arrays[0])
+        value, gradient = _backend.active().loss(self.name, p, *arrays[1:], **attributes)
+        return np.array(value, p.dtype), gradient
 
     def _by_formula(self, p: Tensor, t: Tensor, *weight: Tensor, **attributes: float) -> Tensor:
-        if t.ndim == 1 and t.dtype.kind == "f":
-            t = reshape(t, (-1, 1))
         rows = self._formula(p, t, **attributes)
         return sum(rows * weight[0]) / sum(weight[0]) if weight else mean(rows)
 
     def jvp(self, tangents: Derivatives, y: Tensor, *inputs: Tensor, **attributes: Any) -> Tensor | None:
         """The gradient times the tangent."""
-        if here.paused and all(d is None for d in tangents[1:]):
-            _, gradient = self._value_and_gradient([x._array for x in inputs], attributes)
-            return sum(multiply(tangents[0], new(gradient)))
-        return jvp(lambda *x: self._by_formula(*x, **attributes), inputs, tangents)[1]  # type: ignore[no-any-return]
+        if here.paused and tangents[0] is not None and all(d is None for d in tangents[1:]):
+            return sum(tangents[0] * new(self._by_kernel(*(x._array for x in inputs), **attributes)[1]))
+        dy: Tensor = jvp(partial(self._by_formula, **attributes), inputs, tangents)[1]
+        return dy
 
     def vjp(self, needed: Sequence[bool], dy: Tensor, y: Tensor, *inputs: Tensor, **attributes: Any) -> Derivatives:
         """The gradient times dy."""
         if here.paused and not any(needed[1:]):
-            _, gradient = self._value_and_gradient([x._array for x in inputs], attributes)
-            return [dy * new(gradient), *(None for _ in inputs[1:])]
+            return [dy * new(self._by_kernel(*(x._array for x in inputs), **attributes)[1]), *inputs[1:]]
         places = [n for n, need in enumerate(needed) if need]
 
         def formula(*changing: Tensor) -> Tensor:
-            now = list(inputs)
-            for n, x in zip(places, changing, strict=True):
-                now[n] = x
-            return self._by_formula(*now, **attributes)
+            chosen = dict(zip(places, changing, strict=True))
+            return self._by_formula(*(chosen.get(n, x) for n, x in enumerate(inputs)), **attributes)
 
         found = iter(vjp(formula, *(inputs[n] for n in places))[1](dy))
         return [next(found) if need else None for need in needed]
@@ -78,18 +74,40 @@ def _loss(name: str, formula: Formula) -> Callable[..., Tensor]:
     defaults = {a.name: float(a.default) for a in row.attributes}
 
     def loss(prediction: Any, target: Any, sample_weight: Any = None, **attributes: float) -> Tensor:
-        p, t = as_tensor(name, prediction), as_tensor(name, target)
-        if p._array.dtype.kind != "f":
-            p = cast(p, "float64")
-        inputs = [p, t if t._array.dtype.kind != "f" else cast(t, p.dtype)]
-        if sample_weight is not None:
-            inputs.append(cast(as_tensor(name, sample_weight), p.dtype))
+        inputs = _checked(row, as_tensor(name, prediction), target, sample_weight)
         return primitive(*inputs, **(_check.attributes(name, row, attributes) if attributes else defaults))
 
     loss.__name__ = loss.__qualname__ = name
     keywords = f", with {', '.join(f'{k}={v:g}' for k, v in defaults.items())} unless given" if defaults else ""
     loss.__doc__ = f"The {row.formula}{keywords}; ``densegrad.losses`` says when to take it."
     return loss
+
+
+def _checked(row: Row, p: Tensor, target: Any, sample_weight: Any) -> list[Tensor]:
+    """Prediction, target and weights as the kernel reads them, or the words why not."""
+    who = row.name
+    if p.dtype.kind != "f":
+        p = cast(p, "float64")
+    if p.ndim != 2:
+        raise ValueError(f"{who}: expected a prediction of shape (batch, outputs), got {p.shape}")
+    _check.some_rows(who, "prediction", p._array)
+    if who == "binary_cross_entropy":
+        _check.probabilities(who, "prediction", p._array)
+    rows, columns, dtype = *p.shape, "float32" if p.dtype.itemsize == 4 else "float64"
+    t = as_tensor(who, target)
+    inputs = [p, _as_checked(t, _check.targets(who, row, t._array, rows, columns, dtype))]
+    if sample_weight is not None:
+        s = as_tensor(who, sample_weight)
+        weights = _check.sample_weight(who, s._array, rows, dtype)
+        inputs.append(s if weights is None else _as_checked(s, weights))
+    return inputs
+
+
+def _as_checked(t: Tensor, array: FloatArray) -> Tensor:
+    """A Tensor in the dtype and shape of its checked array."""
+    if array is t._array:
+        return t
+    return new(array) if t.node is None else reshape(cast(t, array.dtype), array.shape)
 
 
 def _rows_of(t: Tensor, p: Tensor) -> Tensor:

@@ -118,10 +118,11 @@ def _value_and_grad(
     with recording() as outside:
         arguments = Arguments(who, args, argnums)
         y = function(*arguments.given, **options)
-        _one_number(who, y)
+        if type(y) is not Tensor or y._array.size != 1:
+            _refuse(who, y)
         graph = Graph(arguments.variables, [y])
         with paused(not outside):
-            found = graph.pull([y], [new(np.ones_like(y._array))])
+            found = graph.pull([y], [new(np.ones(y._array.shape, y._array.dtype))])
             gradients = [_found(found, v) for v in arguments.variables]
         return y if outside else new(y._array), arguments.nested(gradients)
 
@@ -372,13 +373,12 @@ def _place(who: str, n: Any, args: Sequence[Any]) -> int:
     return place % len(args)
 
 
-def _one_number(who: str, y: Any) -> None:
-    (y,) = Outputs(who, [y]).tensors
-    if y.size != 1:
-        raise ValueError(
-            f"{who}: expected a function that gives one number, got shape {y.shape}; "
-            "take its sum or mean, or use jacobian"
-        )
+def _refuse(who: str, y: Any) -> None:
+    """Say what a function gave in the place of one number."""
+    Outputs(who, [y])
+    raise ValueError(
+        f"{who}: expected a function that gives one number, got shape {y.shape}; take its sum or mean, or use jacobian"
+    )
 
 
 def _moved(who: str, args: Any, tangents: Any) -> list[int]:

@@ -132,21 +132,27 @@ def cast(x: Tensor, dtype: Any) -> Tensor:
     return x if x._array.dtype == dtype else _cast(x, dtype=np.dtype(dtype))
 
 
-def together(who: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
-    """Two operands as Tensors of one dtype."""
-    if type(a) is not Tensor:
-        a = _beside(who, a, b)
-    if type(b) is not Tensor:
-        b = _beside(who, b, a)
-    if a._array.dtype != b._array.dtype:
-        dtype = np.promote_types(a._array.dtype, b._array.dtype)
-        return cast(a, dtype), cast(b, dtype)
-    return a, b
+def conformed(who: str, *operands: Any) -> Sequence[Tensor]:
+    """All operands as Tensors of one dtype, which Python's numbers take from the others where those are floats."""
+    dtype, settled = None, True
+    for value in operands:
+        if type(value) is Tensor:
+            if dtype is None:
+                dtype = value._array.dtype
+            elif value._array.dtype != dtype:
+                settled = False
+        elif type(value) not in WEAK:
+            return conformed(who, *[v if type(v) in WEAK else as_tensor(who, v) for v in operands])
+    if settled and dtype is not None and dtype.kind == "f":
+        return [value if type(value) is Tensor else new(np.array(value, dtype)) for value in operands]
+    return _promoted(operands)
 
 
-def _beside(who: str, value: Any, other: Any) -> Tensor:
-    """A constant, where Python's numbers take the dtype of the other operand."""
-    if type(value) not in WEAK or type(other) in WEAK:
-        return as_tensor(who, value)
-    dtype = getattr(other, "dtype", None)
-    return new(np.array(value, dtype if getattr(dtype, "kind", "") == "f" else None))
+def _promoted(operands: Sequence[Any]) -> Sequence[Tensor]:
+    """Tensors and Python's numbers in the dtype that NumPy would give."""
+    found = [value._array.dtype for value in operands if type(value) is Tensor]
+    kept = np.result_type(*found) if found else np.dtype(bool)
+    numbers = kept if kept.kind == "f" else None
+    tensors = [value if type(value) is Tensor else new(np.array(value, numbers)) for value in operands]
+    dtype = np.result_type(*(t._array.dtype for t in tensors))
+    return [cast(t, dtype) for t in tensors]

@@ -9,7 +9,7 @@ import numpy as np
 
 from densegrad import _backend
 from densegrad._numpy.types import FloatArray
-from densegrad.graph.primitive import Derivatives, Primitive, cast, together
+from densegrad.graph.primitive import Derivatives, Primitive, cast, conformed
 from densegrad.graph.recording import here
 from densegrad.graph.reductions import broadcast_to, sum, unbroadcast
 from densegrad.graph.shapes import reshape, transpose
@@ -67,13 +67,20 @@ class _Dense(Primitive):
         return broadcast_to(db, y.shape) if dz is None else dz + db
 
     def vjp(self, needed: Sequence[bool], dy: Tensor, y: Tensor, *inputs: Tensor, **attributes: Any) -> Derivatives:
-        """dx = dz w^T, dw = x^T dz, db = the sum of dz over the batch; all three by one kernel where nobody records."""
-        x, w, *_ = inputs
-        if needed[0] and here.paused:
-            arrays = [_in_order(t._array) for t in (dy, x, w)]
-            return [new(d) for d in _backend.active().dense_backward(*arrays)[: len(inputs)]]
-        dx, dw = _matmul.vjp(needed[:2], dy, y, x, w)
-        return [dx, dw, sum(dy, 0) if needed[2] else None] if len(inputs) > 2 else [dx, dw]
+        """dx = dz w^T, dw = x^T dz, db = the sum of dz over the batch; by the kernel where nobody records."""
+        x, w, *b = inputs
+        if here.paused:
+            arrays = _dense_gradients(needed[0], *(_in_order(t._array) for t in (dy, x, w)))
+            return [None if d is None else new(d) for d in arrays[: len(inputs)]]
+        return [*_matmul.vjp(needed[:2], dy, y, x, w), *(sum(dy, 0) for _ in b)]
+
+
+def _dense_gradients(with_dx: bool, dz: FloatArray, x: FloatArray, w: FloatArray) -> tuple[FloatArray | None, ...]:
+    """dx, dw and db; without dx, which is a third of the work, where nobody needs it."""
+    if not with_dx:
+        return None, _dense_value(x.T, dz), dz.sum(axis=0)
+    gradients: tuple[FloatArray, ...] = _backend.active().dense_backward(dz, x, w)
+    return gradients
 
 
 _matmul = _Matmul("matmul", _matmul_value, "shapes (..., n, k) and (..., k, m)")
@@ -87,7 +94,7 @@ def matmul(a: Any, b: Any) -> Tensor:
     >>> dg.graph.matmul([[1.0, 2.0], [3.0, 4.0]], [1.0, 10.0])
     Tensor([21., 43.])
     """
-    a, b = together("matmul", a, b)
+    a, b = conformed("matmul", a, b)
     if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ValueError(f"matmul: expected shapes (..., n, k) and (..., k, m), got {a.shape} and {b.shape}")
     if a.ndim > 1 and b.ndim > 1:
@@ -109,21 +116,13 @@ def dense(x: Any, w: Any, b: Any = None) -> Tensor:
     >>> dg.graph.dense([[1.0, 2.0]], [[1.0, 0.0], [3.0, -1.0]], [0.5, 0.5])
     Tensor([[ 7.5, -1.5]])
     """
-    x, w = together("dense", x, w)
-    if b is not None:
-        x, b = together("dense", x, b)
-        x, w = together("dense", x, w)
-    if x.dtype.kind != "f":
-        x, w = cast(x, "float64"), cast(w, "float64")
-        b = None if b is None else cast(b, "float64")
-    _check_dense(x, w, b)
-    return _dense(x, w) if b is None else _dense(x, w, b)
-
-
-def _check_dense(x: Tensor, w: Tensor, b: Tensor | None) -> None:
-    columns = w.shape[1:]
-    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[0] or (b is not None and b.shape != columns):
-        expected, got = "x (batch, in) and w (in, out)", f"{x.shape} and {w.shape}"
-        if b is not None:
-            expected, got = f"{expected} and b (out,)", f"{got} and {b.shape}"
-        raise ValueError(f"dense: expected {expected}, got {got}")
+    inputs = conformed("dense", x, w) if b is None else conformed("dense", x, w, b)
+    if inputs[0]._array.dtype.kind != "f":
+        inputs = [cast(t, "float64") for t in inputs]
+    shapes = [t._array.shape for t in inputs]
+    in_features, out_features = shapes[0][1:], shapes[1][1:]
+    fit = len(shapes[0]) == len(shapes[1]) == 2 and in_features == shapes[1][:1] and shapes[2:] in ([], [out_features])
+    if not fit:
+        expected = "x (batch, in), w (in, out)" + ("" if b is None else " and b (out,)")
+        raise ValueError(f"dense: expected {expected}, got {' and '.join(map(str, shapes))}")
+    return _dense(*inputs)

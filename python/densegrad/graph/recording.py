@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from densegrad.graph.primitive import Primitive
     from densegrad.graph.tensor import Tensor
 
+
 class Scope:
     """The course of an outermost derivative call."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from densegrad._numpy.types import FloatArray
-from densegrad.graph.primitive import Derivatives, Linear, Primitive, cast
+from densegrad.graph.primitive import Derivatives, Linear, Primitive, conformed
 from densegrad.graph.tensor import Tensor, as_tensor, new
 
 
@@ -165,7 +165,7 @@ def concatenate(parts: Sequence[Any], axis: int = 0) -> Tensor:
     >>> dg.graph.concatenate([[1.0, 2.0], [3.0]])
     Tensor([1., 2., 3.])
     """
-    return _concatenate(*_of_one_dtype("concatenate", parts), axis=axis)
+    return _concatenate(*_parts("concatenate", parts), axis=axis)
 
 
 def stack(parts: Sequence[Any], axis: int = 0) -> Tensor:
@@ -175,12 +175,10 @@ def stack(parts: Sequence[Any], axis: int = 0) -> Tensor:
     >>> dg.graph.stack([1.0, 2.0])
     Tensor([1., 2.])
     """
-    return _stack(*_of_one_dtype("stack", parts), axis=axis)
+    return _stack(*_parts("stack", parts), axis=axis)
 
 
-def _of_one_dtype(who: str, parts: Sequence[Any]) -> list[Tensor]:
-    tensors = [as_tensor(who, part) for part in parts]
-    if not tensors:
+def _parts(who: str, parts: Sequence[Any]) -> Sequence[Tensor]:
+    if not len(parts):
         raise ValueError(f"{who}: expected at least 1 part, got 0")
-    dtype = np.result_type(*(t.dtype for t in tensors))
-    return [cast(t, dtype) for t in tensors]
+    return conformed(who, *parts)

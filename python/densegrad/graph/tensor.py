@@ -239,6 +239,7 @@ class Tensor:
 
 
 _make = object.__new__
+_KEPT = frozenset(map(np.dtype, ("float32", "float64", "int64", "bool")))
 
 
 def new(array: FloatArray, node: Node | None = None) -> Tensor:
@@ -258,12 +259,13 @@ def as_tensor(who: str, value: Any) -> Tensor:
     return new(_own_array(who, value))
 
 
-def _own_array(who: str, value: Any, dtype: str | None = None) -> FloatArray:
+def _own_array(who: str, value: Any, dtype: Any = None) -> FloatArray:
     """A copy in native byte order, of float32, float64, integers or booleans."""
     raw = value._array if type(value) is Tensor else _check.numeric(who, "numbers", value)
-    if dtype is None and raw.dtype.kind == "f":
-        dtype = "float32" if raw.dtype.itemsize <= 4 else "float64"
-    return np.array(raw, dtype or raw.dtype.newbyteorder("="))
+    if dtype is None and raw.dtype not in _KEPT:
+        small = raw.dtype.kind == "f" and raw.dtype.itemsize <= 4
+        dtype = "float32" if small else "float64" if raw.dtype.kind == "f" else raw.dtype.newbyteorder("=")
+    return np.array(raw, dtype)
 
 
 # The operations need Tensor first.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
+from typing import Any
 
 from densegrad.graph.recording import Node, here
 from densegrad.graph.tensor import Tensor, new
@@ -18,31 +19,35 @@ class Graph:
         nodes: In topological order, the variables among them.
     """
 
-    def __init__(self, variables: Iterable[Tensor], outputs: Iterable[Tensor]) -> None:
-        self._begin = {v.node for v in variables if v.node is not None}
-        self._active = set(self._begin)
-        first = min((node.number for node in self._begin), default=0)
-        for node in _reachable(outputs, first):
-            if any(tensor.node in self._active for tensor in node.inputs):
-                self._active.add(node)
-        self.nodes = sorted(self._active, key=attrgetter("number"))
+    def __init__(self, variables: Sequence[Tensor], outputs: Iterable[Tensor]) -> None:
+        begin = [v.node for v in variables if v.node is not None]
+        self._begin = set(begin)
+        self._active = active = set(begin)
+        self.nodes = begin  # which were made one after the other, before all else
+        for node in _reachable(outputs, begin[0].number if begin else 0):
+            if node not in active and any([tensor.node in active for tensor in node.inputs]):  # noqa: C419  (faster)
+                active.add(node)
+                begin.append(node)
 
     def pull(self, outputs: Sequence[Tensor], given: Sequence[Tensor], keep: Iterable[Node] = ()) -> dict[Node, Tensor]:
         """The cotangents of the variables, and of nodes to ``keep``, from those of the outputs; zeros are left out."""
-        cotangents: dict[Node, Tensor] = {}
+        cotangents: dict[Any, Tensor] = {}
         for y, dy in zip(outputs, given, strict=True):
-            _accumulate(cotangents, y.node, dy)
+            if y.node is not None:
+                cotangents[y.node] = cotangents[y.node] + dy if y.node in cotangents else dy
         kept = self._begin.union(keep)
         for node in reversed(self.nodes):
             d = cotangents.get(node) if node in kept else cotangents.pop(node, None)
             if d is None or node in self._begin:
                 continue
-            needed = [tensor.node in self._active for tensor in node.inputs]
+            parents = [tensor.node for tensor in node.inputs]
+            needed = [parent in self._active for parent in parents]
             y, inputs = _operands(node)
             found = node.primitive.vjp(needed, d, y, *inputs, **node.attributes)
-            for tensor, need, dx in zip(node.inputs, needed, found, strict=True):
+            for parent, need, dx in zip(parents, needed, found, strict=True):
                 if need and dx is not None:
-                    _accumulate(cotangents, tensor.node, dx)
+                    before = cotangents.get(parent)
+                    cotangents[parent] = dx if before is None else before + dx
         return cotangents
 
     def push(self, variables: Sequence[Tensor], given: Sequence[Tensor]) -> dict[Node, Tensor]:
@@ -77,9 +82,3 @@ def _operands(node: Node) -> tuple[Tensor, tuple[Tensor, ...]]:
     if node.scope is here.scope:
         return new(node.value, node), node.inputs
     return new(node.value), tuple(new(tensor._array) for tensor in node.inputs)
-
-
-def _accumulate(cotangents: dict[Node, Tensor], node: Node | None, d: Tensor) -> None:
-    if node is not None:
-        before = cotangents.get(node)
-        cotangents[node] = d if before is None else before + d
