@@ -15,13 +15,11 @@ import numpy as np
 from densegrad import _backend, _check
 from densegrad._numpy.types import FloatArray
 from densegrad._primitives import PRIMITIVES
-from densegrad.graph.elementwise import Elementwise, abs, exp, where
+from densegrad.graph.elementwise import UFUNCS, Elementwise, abs, exp, where
 from densegrad.graph.primitive import Derivatives, Primitive, cast
 from densegrad.graph.recording import here
 from densegrad.graph.reductions import sum
 from densegrad.graph.tensor import Tensor, as_tensor, new
-
-_by_name: dict[str, Callable[..., Tensor]] = {}
 
 
 def _forward(name: str) -> Callable[..., FloatArray]:
@@ -57,8 +55,14 @@ class _RowActivation(Primitive):
     """y = f(z) of each row."""
 
     def __init__(self, name: str, jvp: Callable[[Tensor, Tensor], Tensor], vjp: Callable[[Tensor, Tensor], Tensor]):
-        super().__init__(name, _forward(name), "at least one axis, the last not empty")
+        super().__init__(name, self._checked, "at least one axis, the last not empty")
+        self._forward = _forward(name)
         self._rules = jvp, vjp
+
+    def _checked(self, z: FloatArray) -> FloatArray:
+        if not z.ndim or not z.shape[-1]:
+            raise ValueError
+        return self._forward(z)
 
     def jvp(self, tangents: Derivatives, y: Tensor, *inputs: Tensor, **attributes: Any) -> Tensor | None:
         (dz,) = tangents
@@ -84,7 +88,6 @@ def _public(name: str, primitive: Primitive) -> Callable[..., Tensor]:
     activation.__name__ = activation.__qualname__ = name
     keywords = f", with {', '.join(f'{k}={v:g}' for k, v in defaults.items())} unless given" if defaults else ""
     activation.__doc__ = f"{row.formula}{keywords}; ``densegrad.activations`` says when to take it."
-    _by_name[name] = activation
     return activation
 
 
@@ -165,3 +168,4 @@ log_softmax = _by_row(
     lambda dz, y: dz - sum(exp(y) * dz, -1, keepdims=True),
     lambda dy, y: dy - exp(y) * sum(dy, -1, keepdims=True),
 )
+UFUNCS["tanh"] = tanh

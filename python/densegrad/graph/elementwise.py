@@ -6,7 +6,7 @@ equal operands of ``maximum`` and ``minimum``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -222,10 +222,10 @@ def compare(relation: np.ufunc, a: Any, b: Any) -> Tensor:
     return _RELATIONS[relation](*conformed(relation.__name__, a, b))
 
 
-UFUNCS: Mapping[str, Callable[..., Tensor]] = {
+UFUNCS: dict[str, Callable[..., Tensor]] = {
     **{f.__name__: f for f in (add, subtract, multiply, divide, power, maximum, minimum)},
     **{f.__name__: f for f in (negative, sign, exp, log, sqrt, sin, cos)},
     **{f.__name__: partial(compare, f) for f in _RELATIONS},
     "absolute": abs,
 }
-"""NumPy's functions that work on Tensors, by name."""
+"""What answers where NumPy's function of that name is called with a Tensor; other modules add theirs."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from densegrad import _backend
 from densegrad._numpy.types import FloatArray
+from densegrad.graph.elementwise import UFUNCS
 from densegrad.graph.primitive import Derivatives, Primitive, cast, conformed
 from densegrad.graph.recording import here
 from densegrad.graph.reductions import broadcast_to, sum, unbroadcast
@@ -102,6 +103,9 @@ def matmul(a: Any, b: Any) -> Tensor:
     y = _matmul(a if a.ndim > 1 else reshape(a, (1, -1)), b if b.ndim > 1 else reshape(b, (-1, 1)))
     batch = y.shape[:-2]
     return reshape(y, (*batch, *(y.shape[-2:-1] if a.ndim > 1 else ()), *(y.shape[-1:] if b.ndim > 1 else ())))
+
+
+UFUNCS["matmul"] = matmul
 
 
 def dense(x: Any, w: Any, b: Any = None) -> Tensor:

@@ -134,7 +134,7 @@ class Tensor:
 
     def astype(self, dtype: str) -> Tensor:
         """The same numbers in float32 or float64."""
-        return primitive.cast(self, dtype)
+        return cast(self, dtype)
 
     @property
     def T(self) -> Tensor:  # noqa: N802  (NumPy's name)
@@ -269,4 +269,5 @@ def _own_array(who: str, value: Any, dtype: Any = None) -> FloatArray:
 
 
 # The operations need Tensor first.
-from densegrad.graph import elementwise, primitive, products, reductions, shapes  # noqa: E402
+from densegrad.graph import elementwise, products, reductions, shapes  # noqa: E402
+from densegrad.graph.primitive import cast  # noqa: E402
