@@ -41,7 +41,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def peers(session: nox.Session) -> None:
-    """Against PyTorch, on every instruction set: ``tests/peers``."""
+    """Against PyTorch and JAX, on every instruction set: ``tests/peers``."""
     session.install(".[test,peers]")
     run_pytest(session, "tests/peers", *session.posargs)
 

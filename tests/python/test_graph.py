@@ -145,6 +145,16 @@ def test_what_an_output_does_not_depend_on_has_gradient_zero():
     assert float(g.grad(lambda x: x)(3.0)) == 1
 
 
+def test_equal_ones_share_a_derivative():
+    x = np.array([2.0, 1.0, 2.0, 2.0])
+    third = 1 / 3
+    assert g.grad(g.max)(x).numpy().tolist() == [third, 0, third, third]
+    assert float(g.jvp(g.max, (x,), (np.array([3.0, 5.0, 0.0, 0.0]),))[1]) == pytest.approx(1)
+    assert float(g.grad(lambda x: g.maximum(x, 1.0))(1.0)) == 0.5
+    assert float(g.grad(lambda x: g.minimum(x, x))(1.0)) == 1
+    assert float(g.grad(abs)(0.0)) == 0
+
+
 def test_control_flow_is_that_of_the_call():
     def f(x, n):
         for _ in range(n):

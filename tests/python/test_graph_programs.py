@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -48,12 +49,40 @@ TWO = {  # where shapes allow
     "concatenate": lambda a, b: g.concatenate([a, b], axis=1),
     "stack": lambda a, b: g.sum(g.stack([a, b * b]), axis=0),
 }
+KINKED = {  # whose kinks random numbers do not meet
+    "abs": abs,
+    "maximum": lambda a: g.maximum(a, a[:1]),
+    "minimum": lambda a: g.minimum(a, a[:, :1]),
+    "clip": lambda a: g.clip(a, -0.5, 0.5 + a[:1]),
+    "max": lambda a: g.max(a, axis=1),
+    "min": lambda a: g.min(a * a),
+    "where": lambda a: g.where(a > 0, a * a, g.sin(a)),
+    "power": lambda a: g.power(2.0 + g.tanh(a), a),
+    "transpose by axes": lambda a: g.transpose(g.stack([a, a * a, a]), (1, 2, 0)) * np.arange(18.0).reshape(2, 3, 3),
+    "broadcast_to": lambda a: g.broadcast_to(a[:, :1], (3, 2, 4)) * np.arange(24.0).reshape(3, 2, 4),
+    "stacks of matrices": lambda a: g.stack([a, a * a]) @ a.T,
+    "vectors": lambda a: a[0] @ a.T @ a,
+    "cast": lambda a: a.astype("float64") * 2,
+}
 SHAPES = [(2, 3), (1, 3), (2, 1), (3, 2), (1, 1)]
 programs = st.lists(
     st.tuples(st.sampled_from(sorted(ONE) + sorted(TWO)), st.integers(0, 7), st.integers(0, 7)),
     min_size=1,
     max_size=8,
 )
+
+
+@pytest.mark.parametrize("name", [*ONE, *KINKED])
+def test_each_step_agrees_with_central_differences(backend, rng, name):
+    f, a = {**ONE, **KINKED}[name], rng.normal(size=(2, 3))
+    assert dg.check_gradients(f, a).largest < 1e-7
+    assert dg.check_gradients(g.grad(lambda a: g.sum(g.sin(f(a)))), a).largest < 1e-6
+
+
+@pytest.mark.parametrize("name", TWO)
+def test_each_step_of_two_agrees_with_central_differences(backend, rng, name):
+    a, b = rng.normal(size=(2, 2)), rng.normal(size=(2, 2))
+    assert dg.check_gradients(TWO[name], a, b).largest < 1e-7
 
 
 def run(program, x):
