@@ -73,7 +73,7 @@ from densegrad.graph.modes import (
     value_and_grad,
     vjp,
 )
-from densegrad.graph.primitive import Primitive
+from densegrad.graph.primitives import Primitive
 from densegrad.graph.products import dense, matmul
 from densegrad.graph.recording import Node
 from densegrad.graph.reductions import broadcast_to, max, mean, min, prod, sum

@@ -16,10 +16,11 @@ from densegrad import _backend, _check
 from densegrad._numpy.types import FloatArray
 from densegrad._primitives import PRIMITIVES
 from densegrad.graph.elementwise import UFUNCS, Elementwise, abs, exp, where
-from densegrad.graph.primitive import Derivatives, Primitive, cast
+from densegrad.graph.primitives import Derivatives, Primitive, cast
 from densegrad.graph.recording import here
 from densegrad.graph.reductions import sum
 from densegrad.graph.tensor import Tensor, as_tensor, new
+from densegrad.graph.vocabulary import defaults_of, named
 
 
 def _forward(name: str) -> Callable[..., FloatArray]:
@@ -77,7 +78,7 @@ class _RowActivation(Primitive):
 def _public(name: str, primitive: Primitive) -> Callable[..., Tensor]:
     """The function of a primitive, with the table's attributes as its keywords."""
     row = PRIMITIVES[name]
-    defaults = {a.name: float(a.default) for a in row.attributes}
+    defaults = defaults_of(row)
 
     def activation(z: Any, **attributes: float) -> Tensor:
         z = as_tensor(name, z)
@@ -85,10 +86,7 @@ def _public(name: str, primitive: Primitive) -> Callable[..., Tensor]:
             z = cast(z, "float64")
         return primitive(z, **(_check.attributes(name, row, attributes) if attributes else defaults))
 
-    activation.__name__ = activation.__qualname__ = name
-    keywords = f", with {', '.join(f'{k}={v:g}' for k, v in defaults.items())} unless given" if defaults else ""
-    activation.__doc__ = f"{row.formula}{keywords}; ``densegrad.activations`` says when to take it."
-    return activation
+    return named(activation, row, row.formula, "activations")
 
 
 def _by_element(name: str, slope: Callable[..., Tensor] | int) -> Callable[..., Tensor]:

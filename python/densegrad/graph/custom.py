@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from densegrad._numpy.types import FloatArray
-from densegrad.graph.primitive import Derivatives, Primitive, cast
+from densegrad.graph.primitives import Derivatives, Primitive, cast
 from densegrad.graph.tensor import Tensor, as_tensor, new
 
 Rule = Callable[..., Any]

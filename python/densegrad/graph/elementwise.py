@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from densegrad._numpy.types import FloatArray
-from densegrad.graph.primitive import Derivatives, Flat, Primitive, cast, conformed
+from densegrad.graph.primitives import Derivatives, Flat, Primitive, cast, pair
 from densegrad.graph.reductions import broadcast_to, unbroadcast
 from densegrad.graph.tensor import Tensor, as_tensor, new
 
@@ -47,6 +47,14 @@ class Elementwise(Primitive):
             unbroadcast(self.scaled(dy, slope, y, inputs, attributes), x._array.shape) if need else None
             for need, slope, x in zip(needed, self.slopes, inputs, strict=True)
         ]
+
+    def refusal(self, error: Exception, inputs: Sequence[Tensor], attributes: dict[str, Any]) -> Exception:
+        """About shapes, if they are to blame."""
+        try:
+            np.broadcast_shapes(*(x.shape for x in inputs))
+        except ValueError:
+            return super().refusal(error, inputs, attributes)
+        return error
 
     def scaled(
         self, d: Tensor, slope: Slope, y: Tensor, inputs: Sequence[Tensor], attributes: dict[str, Any]
@@ -121,37 +129,37 @@ _where = _Where("where", np.where, "shapes that broadcast")
 
 def add(a: Any, b: Any) -> Tensor:
     """a + b."""
-    return _add(*conformed("add", a, b))
+    return _add(*pair("add", a, b))
 
 
 def subtract(a: Any, b: Any) -> Tensor:
     """a - b."""
-    return _subtract(*conformed("subtract", a, b))
+    return _subtract(*pair("subtract", a, b))
 
 
 def multiply(a: Any, b: Any) -> Tensor:
     """a b, element by element."""
-    return _multiply(*conformed("multiply", a, b))
+    return _multiply(*pair("multiply", a, b))
 
 
 def divide(a: Any, b: Any) -> Tensor:
     """a / b."""
-    return _divide(*conformed("divide", a, b))
+    return _divide(*pair("divide", a, b))
 
 
 def power(a: Any, b: Any) -> Tensor:
     """a^b; the derivative by b takes the logarithm of a."""
-    return _power(*conformed("power", a, b))
+    return _power(*pair("power", a, b))
 
 
 def maximum(a: Any, b: Any) -> Tensor:
     """The larger of two, element by element."""
-    return _maximum(*conformed("maximum", a, b))
+    return _maximum(*pair("maximum", a, b))
 
 
 def minimum(a: Any, b: Any) -> Tensor:
     """The smaller of two, element by element."""
-    return _minimum(*conformed("minimum", a, b))
+    return _minimum(*pair("minimum", a, b))
 
 
 def clip(x: Any, low: Any, high: Any) -> Tensor:
@@ -174,7 +182,7 @@ def where(mask: Any, a: Any, b: Any) -> Tensor:
     chosen = as_tensor("where", mask)
     if chosen.dtype != bool:
         raise TypeError(f"where: expected a mask of booleans, got {chosen.dtype}; compare, as in x > 0")
-    return _where(chosen, *conformed("where", a, b))
+    return _where(chosen, *pair("where", a, b))
 
 
 def negative(x: Any) -> Tensor:
@@ -219,13 +227,13 @@ def sign(x: Any) -> Tensor:
 
 def compare(relation: np.ufunc, a: Any, b: Any) -> Tensor:
     """A mask, through which no derivative goes."""
-    return _RELATIONS[relation](*conformed(relation.__name__, a, b))
+    return _RELATIONS[relation](*pair(relation.__name__, a, b))
 
 
+# What answers where NumPy's function of that name is called with a Tensor; other modules add theirs.
 UFUNCS: dict[str, Callable[..., Tensor]] = {
     **{f.__name__: f for f in (add, subtract, multiply, divide, power, maximum, minimum)},
     **{f.__name__: f for f in (negative, sign, exp, log, sqrt, sin, cos)},
     **{f.__name__: partial(compare, f) for f in _RELATIONS},
     "absolute": abs,
 }
-"""What answers where NumPy's function of that name is called with a Tensor; other modules add theirs."""

@@ -20,11 +20,12 @@ from densegrad._primitives import Primitive as Row
 from densegrad.graph.activations import log_softmax, softplus
 from densegrad.graph.elementwise import abs, clip, exp, log, maximum, where
 from densegrad.graph.modes import jvp, vjp
-from densegrad.graph.primitive import Derivatives, Primitive, cast
+from densegrad.graph.primitives import Derivatives, Primitive, cast
 from densegrad.graph.recording import here
 from densegrad.graph.reductions import mean, sum
 from densegrad.graph.shapes import reshape
 from densegrad.graph.tensor import Tensor, as_tensor, new
+from densegrad.graph.vocabulary import defaults_of, named
 
 Formula = Callable[..., Tensor]
 
@@ -71,16 +72,13 @@ def _loss(name: str, formula: Formula) -> Callable[..., Tensor]:
     """A loss with its formula, which gives the loss of each row from (p, t) and the attributes."""
     row = PRIMITIVES[name]
     primitive = _Loss(name, formula)
-    defaults = {a.name: float(a.default) for a in row.attributes}
+    defaults = defaults_of(row)
 
     def loss(prediction: Any, target: Any, sample_weight: Any = None, **attributes: float) -> Tensor:
         inputs = _checked(row, as_tensor(name, prediction), target, sample_weight)
         return primitive(*inputs, **(_check.attributes(name, row, attributes) if attributes else defaults))
 
-    loss.__name__ = loss.__qualname__ = name
-    keywords = f", with {', '.join(f'{k}={v:g}' for k, v in defaults.items())} unless given" if defaults else ""
-    loss.__doc__ = f"The {row.formula}{keywords}; ``densegrad.losses`` says when to take it."
-    return loss
+    return named(loss, row, f"The {row.formula}", "losses")
 
 
 def _checked(row: Row, p: Tensor, target: Any, sample_weight: Any) -> list[Tensor]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from densegrad import _check
-from densegrad.graph.primitive import cast, variable
+from densegrad.graph.primitives import cast, variable
 from densegrad.graph.recording import Node, here, paused, recording
 from densegrad.graph.shapes import reshape, stack
 from densegrad.graph.structure import leaves, matching_leaves, rebuilt

@@ -10,7 +10,7 @@ import numpy as np
 from densegrad import _backend
 from densegrad._numpy.types import FloatArray
 from densegrad.graph.elementwise import UFUNCS
-from densegrad.graph.primitive import Derivatives, Primitive, cast, conformed
+from densegrad.graph.primitives import Derivatives, Primitive, cast, conformed, pair
 from densegrad.graph.recording import here
 from densegrad.graph.reductions import broadcast_to, sum, unbroadcast
 from densegrad.graph.shapes import reshape, transpose
@@ -95,7 +95,7 @@ def matmul(a: Any, b: Any) -> Tensor:
     >>> dg.graph.matmul([[1.0, 2.0], [3.0, 4.0]], [1.0, 10.0])
     Tensor([21., 43.])
     """
-    a, b = conformed("matmul", a, b)
+    a, b = pair("matmul", a, b)
     if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ValueError(f"matmul: expected shapes (..., n, k) and (..., k, m), got {a.shape} and {b.shape}")
     if a.ndim > 1 and b.ndim > 1:

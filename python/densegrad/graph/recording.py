@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from densegrad._numpy.types import FloatArray
-    from densegrad.graph.primitive import Primitive
+    from densegrad.graph.primitives import Primitive
     from densegrad.graph.tensor import Tensor
 
 

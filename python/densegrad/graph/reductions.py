@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from densegrad.graph.primitive import Derivatives, Linear, Primitive, cast
+from densegrad.graph.primitives import Derivatives, Linear, Primitive, cast
 from densegrad.graph.shapes import concatenate, reshape, transpose
 from densegrad.graph.tensor import Tensor, as_tensor, new
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from densegrad._numpy.types import FloatArray
-from densegrad.graph.primitive import Derivatives, Linear, Primitive, conformed
+from densegrad.graph.primitives import Derivatives, Linear, Primitive, conformed
 from densegrad.graph.tensor import Tensor, as_tensor, new
 
 
@@ -29,29 +29,6 @@ def _scatter_value(d: FloatArray, *arrays: FloatArray, index: tuple[Any, ...], s
     return whole
 
 
-class _Placed(Primitive):
-    """A linear function of the first input that moves its elements to or from an index, of which the others are parts.
-
-    Args:
-        name, value, expects: As ``Primitive``.
-        transposed: The cotangent of x, from dy, x, the arrays of the index and the attributes.
-    """
-
-    def __init__(
-        self, name: str, value: Callable[..., FloatArray], transposed: Callable[..., Tensor], expects: str = ""
-    ) -> None:
-        super().__init__(name, value, expects)
-        self.transposed = transposed
-
-    def jvp(self, tangents: Derivatives, y: Tensor, *inputs: Tensor, **attributes: Any) -> Tensor | None:
-        """The tangent's elements, moved as x's are."""
-        return None if tangents[0] is None else self(tangents[0], *inputs[1:], **attributes)
-
-    def vjp(self, needed: Sequence[bool], dy: Tensor, y: Tensor, *inputs: Tensor, **attributes: Any) -> Derivatives:
-        """The elements of dy, moved back."""
-        return [self.transposed(dy, *inputs, **attributes), *(None for _ in inputs[1:])]
-
-
 def _order_back(axes: tuple[int, ...] | None) -> tuple[int, ...] | None:
     return None if axes is None else tuple(np.argsort([axis % len(axes) for axis in axes]).tolist())
 
@@ -68,13 +45,13 @@ _transpose = Linear(
     lambda dy, x, axes=None: transpose(dy, _order_back(axes)),
     "each axis once",
 )
-_getitem: Primitive = _Placed(
+_getitem: Primitive = Linear(
     "getitem",
     lambda x, *arrays, index: x[_filled(index, arrays)],
     lambda dy, x, *arrays, index: _scatter(dy, *arrays, index=index, shape=x.shape),
     "an index within the shape",
 )
-_scatter: Primitive = _Placed(
+_scatter: Primitive = Linear(
     "scatter", _scatter_value, lambda dy, x, *arrays, index, shape: _getitem(dy, *arrays, index=index)
 )
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from densegrad import _check
 from densegrad._numpy.types import FloatArray
+from densegrad.graph.structure import leaves, rebuilt
 
 if TYPE_CHECKING:
     from densegrad.graph.recording import Node
@@ -18,9 +19,9 @@ class Tensor:
     """A constant array of float32 or float64, or of integers or booleans, such as labels and masks.
 
     It copies what it is given. Arithmetic broadcasts as NumPy's does, and float32 with float64 gives float64; Python's
-    numbers take the dtype of the Tensor that they meet. NumPy's functions of the same names work on it as well.
-    Comparisons give Tensors of booleans. Inside ``grad`` and its like, operations on the function's arguments are
-    recorded; ``float(t)``, ``t.numpy()`` and comparisons give the numbers alone, through which no derivative goes.
+    numbers take the dtype of the Tensor that they meet. NumPy's arithmetic and its functions of the same names work on
+    it as well. Comparisons give Tensors of booleans. Inside ``grad`` and its like, operations on the function's
+    arguments are recorded; ``float(t)``, ``t.numpy()`` and comparisons are numbers through which no derivative goes.
 
     Args:
         value: A number, an array or anything that NumPy makes a numeric array of.
@@ -82,17 +83,14 @@ class Tensor:
             return view.astype(dtype or view.dtype)
         return view
 
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Tensor:
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         function = elementwise.UFUNCS.get(ufunc.__name__)
-        if method != "__call__" or options or function is None:
-            what = f"numpy.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
-            words = "".join(f" with {name}=" for name in options)
-            raise TypeError(
-                f"{what}: expected arrays, got a Tensor{words}; densegrad.graph has functions of Tensors, and .numpy() "
-                "gives the numbers without a derivative"
-            )
-        result: Tensor = function(*inputs)
-        return result
+        if method == "__call__" and not options and function is not None:
+            return function(*inputs)
+        return _by_numpy(ufunc.__name__, getattr(ufunc, method), inputs, options)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        return _by_numpy(function.__name__, function, args, options)
 
     def __float__(self) -> float:
         return float(self._only("float"))
@@ -259,6 +257,18 @@ def as_tensor(who: str, value: Any) -> Tensor:
     return new(_own_array(who, value))
 
 
+def _by_numpy(name: str, function: Any, args: Any, options: Any) -> Any:
+    """What NumPy makes of the numbers of constants; of a recorded Tensor it would lose the derivative."""
+    given = leaves((args, options))
+    if any(type(leaf) is Tensor and leaf.node is not None for leaf in given):
+        raise TypeError(
+            f"numpy.{name}: expected arrays, got a recorded Tensor; densegrad.graph has functions of Tensors, "
+            "and .numpy() gives the numbers without a derivative"
+        )
+    args, options = rebuilt((args, options), (leaf.numpy() if type(leaf) is Tensor else leaf for leaf in given))
+    return function(*args, **options)
+
+
 def _own_array(who: str, value: Any, dtype: Any = None) -> FloatArray:
     """A copy in native byte order, of float32, float64, integers or booleans."""
     raw = value._array if type(value) is Tensor else _check.numeric(who, "numbers", value)
@@ -270,4 +280,4 @@ def _own_array(who: str, value: Any, dtype: Any = None) -> FloatArray:
 
 # The operations need Tensor first.
 from densegrad.graph import elementwise, products, reductions, shapes  # noqa: E402
-from densegrad.graph.primitive import cast  # noqa: E402
+from densegrad.graph.primitives import cast  # noqa: E402

@@ -20,14 +20,13 @@ class Graph:
     """
 
     def __init__(self, variables: Sequence[Tensor], outputs: Iterable[Tensor]) -> None:
-        begin = [v.node for v in variables if v.node is not None]
-        self._begin = set(begin)
-        self._active = active = set(begin)
-        self.nodes = begin  # which were made one after the other, before all else
-        for node in _reachable(outputs, begin[0].number if begin else 0):
-            if node not in active and any([tensor.node in active for tensor in node.inputs]):  # noqa: C419  (faster)
-                active.add(node)
-                begin.append(node)
+        self.nodes = [v.node for v in variables if v.node is not None]  # made one after the other, before all else
+        self._begin = set(self.nodes)
+        self._active = set(self.nodes)
+        for node in _reachable(outputs, self.nodes[0].number if self.nodes else 0):
+            if node not in self._active and not self._active.isdisjoint([tensor.node for tensor in node.inputs]):
+                self._active.add(node)
+                self.nodes.append(node)
 
     def pull(self, outputs: Sequence[Tensor], given: Sequence[Tensor], keep: Iterable[Node] = ()) -> dict[Node, Tensor]:
         """The cotangents of the variables, and of nodes to ``keep``, from those of the outputs; zeros are left out."""

@@ -11,6 +11,7 @@ differentiated. A tangent or cotangent that is zero everywhere is ``None``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,6 +22,7 @@ from densegrad.graph.tensor import Tensor, as_tensor, new
 
 Derivatives: TypeAlias = "Sequence[Tensor | None]"
 WEAK = (float, int, bool)  # Python's numbers take the dtype of what they meet
+_array_of = attrgetter("_array")
 
 
 class Primitive:
@@ -40,11 +42,11 @@ class Primitive:
     def __call__(self, *inputs: Tensor, **attributes: Any) -> Tensor:
         """Value and node."""
         try:
-            array = self.value(*[t._array for t in inputs], **attributes)
-        except (ValueError, IndexError, TypeError) as error:
+            array = self.value(*map(_array_of, inputs), **attributes)
+        except (ValueError, IndexError) as error:
             if not self.expects:
                 raise
-            raise self._refusal(error, inputs, attributes) from None
+            raise self.refusal(error, inputs, attributes) from None
         if type(array) is not np.ndarray:  # NumPy makes a scalar of an array without axes
             array = np.asarray(array)
         if not here.paused:
@@ -61,10 +63,11 @@ class Primitive:
         """The cotangent of each input; of one that is not needed anything will do."""
         raise NotImplementedError
 
-    def _refusal(self, error: Exception, inputs: Sequence[Tensor], attributes: dict[str, Any]) -> Exception:
+    def refusal(self, error: Exception, inputs: Sequence[Tensor], attributes: dict[str, Any]) -> Exception:
+        """NumPy's error in the words of ``expects``."""
         got = " and ".join(str(t.shape) for t in inputs)
         said = "".join(f", {name}={value!r}" for name, value in attributes.items() if value is not None)
-        kind = TypeError if isinstance(error, TypeError) else IndexError if type(error) is IndexError else ValueError
+        kind = IndexError if type(error) is IndexError else ValueError
         return kind(f"{self.name}: expected {self.expects}, got {got}{said}")
 
     def __repr__(self) -> str:
@@ -96,31 +99,28 @@ class Variable(Primitive):
 
 
 class Linear(Primitive):
-    """y = L x of one input: its jvp is L itself, its vjp the transpose of L.
+    """y = L x of the first input; others, such as the arrays of an index, have no derivative.
+
+    Its jvp is L itself, its vjp the transpose of L.
 
     Args:
         name, value, expects: As ``Primitive``.
-        transposed: The cotangent of x, from dy, x and the attributes.
+        transposed: The cotangent of x, from dy, the inputs and the attributes.
     """
 
     def __init__(
-        self,
-        name: str,
-        value: Callable[..., FloatArray],
-        transposed: Callable[..., Tensor],
-        expects: str = "",
+        self, name: str, value: Callable[..., FloatArray], transposed: Callable[..., Tensor], expects: str = ""
     ) -> None:
         super().__init__(name, value, expects)
         self.transposed = transposed
 
     def jvp(self, tangents: Derivatives, y: Tensor, *inputs: Tensor, **attributes: Any) -> Tensor | None:
         """dy = L dx."""
-        (dx,) = tangents
-        return None if dx is None else self(dx, **attributes)
+        return None if tangents[0] is None else self(tangents[0], *inputs[1:], **attributes)
 
     def vjp(self, needed: Sequence[bool], dy: Tensor, y: Tensor, *inputs: Tensor, **attributes: Any) -> Derivatives:
         """dx = L^T dy."""
-        return [self.transposed(dy, *inputs, **attributes)]
+        return [self.transposed(dy, *inputs, **attributes), *(None for _ in inputs[1:])]
 
 
 variable = Variable("variable", lambda x: x)
@@ -130,6 +130,18 @@ _cast = Linear("cast", lambda x, dtype: x.astype(dtype), lambda dy, x, dtype: ca
 def cast(x: Tensor, dtype: Any) -> Tensor:
     """The same numbers in another dtype."""
     return x if x._array.dtype == dtype else _cast(x, dtype=np.dtype(dtype))
+
+
+def pair(who: str, a: Any, b: Any) -> Sequence[Tensor]:
+    """Two operands as ``conformed`` makes them, quickly where they are Tensors of one dtype or one is a float."""
+    if type(a) is Tensor:
+        if type(b) is Tensor and a._array.dtype is b._array.dtype:
+            return a, b
+        if type(b) is float and a._array.dtype.kind == "f":
+            return a, new(np.array(b, a._array.dtype))
+    elif type(a) is float and type(b) is Tensor and b._array.dtype.kind == "f":
+        return new(np.array(a, b._array.dtype)), b
+    return conformed(who, a, b)
 
 
 def conformed(who: str, *operands: Any) -> Sequence[Tensor]:
