@@ -57,6 +57,12 @@ def test_a_recording_has_primitives_attributes_inputs_and_constants():
     assert recorded.pull()[recorded.inputs[0].node].numpy().tolist() == [[2, 0, 2], [2, 0, 2]]
 
 
+def test_a_recording_leaves_what_is_no_array():
+    recorded = g.record(lambda x, n, name: g.sum([x] * n), 2.0, 3, "three")
+    assert recorded.inputs[1:] == (3, "three")
+    assert float(recorded.outputs) == 6
+
+
 def test_masks_are_part_of_a_recording():
     recorded = g.record(lambda x: g.where(x > 0.0, x, g.maximum(x, -1.0)), np.array([1.0, -2.0]))
     assert [node.primitive.name for node in recorded.nodes] == ["variable", "greater", "maximum", "where"]

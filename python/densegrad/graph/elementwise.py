@@ -24,7 +24,7 @@ class Elementwise(Primitive):
     """y = f(a, b, ...) of each element, with broadcasting: both rules multiply by the slopes dy/da, dy/db, ...
 
     Args:
-        name, value, expects: As ``Primitive``.
+        name, value: As ``Primitive``.
         slopes: For each input a function of y, the inputs and the attributes, or a number.
     """
 

@@ -57,7 +57,10 @@ class _Loss(Primitive):
     def vjp(self, needed: Sequence[bool], dy: Tensor, y: Tensor, *inputs: Tensor, **attributes: Any) -> Derivatives:
         """The gradient times dy."""
         if here.paused and not any(needed[1:]):
-            return [dy * new(self._by_kernel(*(x._array for x in inputs), **attributes)[1]), *inputs[1:]]
+            return [
+                dy * new(self._by_kernel(*(x._array for x in inputs), **attributes)[1]),
+                *(None for _ in inputs[1:]),
+            ]
         places = [n for n, need in enumerate(needed) if need]
 
         def formula(*changing: Tensor) -> Tensor:

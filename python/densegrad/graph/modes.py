@@ -79,7 +79,7 @@ def grad(function: Function, argnums: int | Sequence[int] = 0) -> Function:
 
     Args:
         function: Gives a Tensor with one element.
-        argnums: By which argument it is taken, or by which: then a tuple comes back.
+        argnums: By which argument it is taken; where they are several, a tuple comes back.
 
     Returns:
         A function of the same arguments.
@@ -252,7 +252,7 @@ class Recording:
     """A function's graph for certain arguments: what drawing and compiling start from.
 
     Attributes:
-        inputs: The arguments with variables in the place of numbers, integers among them; whatever else stays.
+        inputs: The arguments, with variables in the place of floats and of arrays, of integers as well; the rest stays.
         outputs: What the function gave, nested Tensors.
         nodes: What lies between, in topological order, the variables first.
     """
@@ -307,8 +307,9 @@ def _by_rows(graph: Graph, variables: list[Tensor], outputs: list[Tensor]) -> li
     """Reverse mode: each output's derivatives are a walk."""
     blocks = []
     for y in outputs:
-        walks = [graph.pull([y], [direction]) for direction in _directions(y)]
-        blocks.append([_block([_found(found, v) for found in walks], 0, y, v) for v in variables])
+        found = (graph.pull([y], [direction]) for direction in _directions(y))
+        walks = [[_found(one, v) for v in variables] for one in found]
+        blocks.append([_block([walk[n] for walk in walks], 0, y, v) for n, v in enumerate(variables)])
     return blocks
 
 
@@ -316,8 +317,9 @@ def _by_columns(graph: Graph, variables: list[Tensor], outputs: list[Tensor]) ->
     """Forward mode: the derivatives by each input are a walk."""
     columns = []
     for v in variables:
-        walks = [graph.push([v], [direction]) for direction in _directions(v)]
-        columns.append([_block([_found(found, y) for found in walks], -1, y, v) for y in outputs])
+        found = (graph.push([v], [direction]) for direction in _directions(v))
+        walks = [[_found(one, y) for y in outputs] for one in found]
+        columns.append([_block([walk[n] for walk in walks], -1, y, v) for n, y in enumerate(outputs)])
     return [list(row) for row in zip(*columns, strict=True)]
 
 
@@ -355,8 +357,8 @@ def _variable(who: str, what: str, value: Any) -> Tensor:
 
 
 def _input(leaf: Any) -> Any:
-    """A variable for whatever is an array or a number, whether it can be differentiated or not."""
-    if isinstance(leaf, Tensor | np.ndarray | np.generic | float | int) and not isinstance(leaf, bool):
+    """A variable for an array, of labels as well, or a float; integers of Python may be sizes, and stay."""
+    if isinstance(leaf, Tensor | np.ndarray | np.floating | float):
         return _begin(as_tensor("record", leaf))
     return leaf
 
