@@ -13,6 +13,10 @@ std::unique_ptr<BoundStage<T>> make_bound_stage(const Common<T>& common, const S
       return make_dense<T>(common, stage);
     case StageKind::add:
       return make_add<T>(common, stage);
+    case StageKind::concatenate:
+      return make_concatenate<T>(common, stage);
+    case StageKind::columns:
+      return make_columns<T>(common, stage);
     case StageKind::standardize:
       return make_standardize<T>(common, stage);
     case StageKind::dropout:
@@ -28,10 +32,25 @@ std::unique_ptr<BoundStage<T>> make_bound_stage(const Common<T>& common, const S
   return nullptr;
 }
 
+namespace {
+
+// A gradient is added where a stage that shares the slot has been before.
+template <class T>
+Destination<T> stored(const Common<T>& common, const Slot& slot, const Learning<T>& learning) {
+  static constexpr double rate = -1;  // g - rate dw = g + dw
+  T* target = learning.gradients + slot.offset;
+  const std::vector<Size>& summed = *learning.summed;
+  if (std::find(summed.begin(), summed.end(), slot.offset) == summed.end()) return {target, Finish::store, {}};
+  const Update<T> descend = common.kernels.update[static_cast<int>(OptimizerKind::sgd)];
+  return {target, Finish::descend, {descend, nullptr, 0, 0, &rate}};
+}
+
+}  // namespace
+
 template <class T>
 Destination<T> destination(const Common<T>& common, const Slot& slot, const Learning<T>& learning) {
   if (slot.size() == 0) return {};
-  if (learning.gradients != nullptr) return {learning.gradients + slot.offset, Finish::store, {}};
+  if (learning.gradients != nullptr) return stored(common, slot, learning);
   if (!slot.trainable) return {};
   return {
       common.at(slot),
@@ -52,6 +71,7 @@ void learn(const Common<T>& common, const Slot& slot, Size first, Size count, co
     }
     return;
   }
+  if (gradient == nullptr) return;  // nothing to add
   to.rule.kernel(1, count, to.target + first, count, gradient, count, state_at(to.rule.state, first),
                  to.rule.state_size, to.rule.coefficients);
 }

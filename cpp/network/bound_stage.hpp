@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "network/stages.hpp"
 #include "ops/panels.hpp"
@@ -27,7 +28,7 @@ struct Common {
 };
 
 /// Where a stage finds its matrices for a number of rows. Gradients are null in a pass that only goes forward, and dx
-/// is where nobody wants it. dx of a stage that is not dense may be dy.
+/// is where nobody wants it. dx of a stage that is not dense may be dy where it is as wide.
 template <class T>
 struct Binding {
   Panels<T> x, x2, z, y, dy, dx, dx2;
@@ -42,9 +43,10 @@ struct Binding {
 template <class T>
 struct Learning {
   T* gradients = nullptr;
-  const double* coefficients = nullptr;  // of the update
-  Index step = 0;                        // whose number dropout draws by
-  bool moves_averages = false;           // a batch norm's, towards those of the batch
+  const double* coefficients = nullptr;       // of the update
+  Index step = 0;                             // whose number dropout draws by
+  bool moves_averages = false;                // a batch norm's, towards those of the batch
+  const std::vector<Size>* summed = nullptr;  // offsets of slots whose gradients a stage behind has left in `gradients`
 };
 
 /// A stage bound to matrices, ready to run any number of times. Each function but bind and begin is called by every
@@ -74,6 +76,8 @@ std::unique_ptr<BoundStage<T>> make_bound_stage(const Common<T>& common, const S
 DENSEGRAD_MAKER(make_activation);
 DENSEGRAD_MAKER(make_add);
 DENSEGRAD_MAKER(make_batch_norm);
+DENSEGRAD_MAKER(make_columns);
+DENSEGRAD_MAKER(make_concatenate);
 DENSEGRAD_MAKER(make_dense);
 DENSEGRAD_MAKER(make_dropout);
 DENSEGRAD_MAKER(make_layer_norm);

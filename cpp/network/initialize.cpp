@@ -21,7 +21,10 @@ double variance(const std::string& scheme, double fan_in, double fan_out) {
 std::string scheme_behind(const Plan& plan, const Node& dense) {
   for (const Node& node : plan.nodes) {
     const bool reads = std::find(node.inputs.begin(), node.inputs.end(), dense.output) != node.inputs.end();
-    if (reads && node.primitive != "dense") return find_primitive("activation", node.primitive).init;
+    if (!reads) continue;
+    for (const PrimitiveRow& row : primitives()) {
+      if (row.kind == std::string("activation") && row.name == node.primitive) return row.init;
+    }
   }
   return find_primitive("activation", "identity").init;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <new>
+#include <set>
 #include <utility>
 
 namespace densegrad {
@@ -36,6 +37,7 @@ template <class T>
 Pass<T>::Pass(const Common<T>& common, const Plan& plan, Stages stages, Size output, Purpose purpose)
     : common_(common), plan_(plan), stages_(std::move(stages)), purpose_(purpose), output_(output) {
   const std::size_t buffers = plan.widths.size();
+  std::set<Size> offsets;
   readers_.resize(buffers);
   producer_.assign(buffers, -1);
   ++readers_[static_cast<std::size_t>(output)];  // whoever the pass is for
@@ -44,12 +46,14 @@ Pass<T>::Pass(const Common<T>& common, const Plan& plan, Stages stages, Size out
     bound_.push_back(make_bound_stage(common, stage));
     if (stage.kind == StageKind::dropout) drawing_.push_back(bound_.back().get());
     for (const Size source : stage.sources) ++readers_[static_cast<std::size_t>(source)];
+    for (const Slot& slot : stage.slots) shares_slots_ |= !offsets.insert(slot.offset).second;
     producer_[static_cast<std::size_t>(stage.target)] = static_cast<int>(i);
   }
   needed_.resize(buffers);
   pieces_.resize(2 * buffers + 2 * stages_.size());
   gradient_.resize(buffers);
   contributions_.resize(2 * stages_.size());
+  summed_.resize(stages_.size());
 }
 
 template <class T>
@@ -65,6 +69,7 @@ bool Pass<T>::prepare(Size rows, bool dx) {
   dx_ = dx;
   threads_ = threads;
   find_needs();
+  find_sums();
   find_lifetimes();
   layout_.lay_out(pieces_);
   arena_.reserve(layout_.size());
@@ -83,6 +88,21 @@ void Pass<T>::find_needs() {
     bool needed = stage->trainable();
     for (const Size source : stage->sources) needed |= needs_gradient(source);
     needed_[static_cast<std::size_t>(stage->target)] = needed;
+  }
+}
+
+// Whoever shares a slot and goes back later adds its gradients to what is there.
+template <class T>
+void Pass<T>::find_sums() {
+  if (!shares_slots_) return;
+  seen_.clear();
+  for (std::size_t i = stages_.size(); i-- > 0;) {
+    summed_[i].clear();
+    if (!goes_back_through(i)) continue;
+    for (const Slot& slot : stages_[i]->slots) {
+      if (std::find(seen_.begin(), seen_.end(), slot.offset) != seen_.end()) summed_[i].push_back(slot.offset);
+    }
+    for (const Slot& slot : stages_[i]->slots) seen_.push_back(slot.offset);
   }
 }
 
@@ -166,13 +186,13 @@ void Pass<T>::read_going_back(std::size_t i) {
   if (stage.reads_y) lives_at(stage.target, moment);
 }
 
-// Where stage i leaves the gradients of its sources. All but a product may change the gradient of their output in
-// place.
+// Where stage i leaves the gradients of its sources. A stage that keeps the width may change the gradient of its
+// output in place.
 template <class T>
 void Pass<T>::place_dx(std::size_t i) {
   const Stage& stage = *stages_[i];
   const std::size_t buffers = plan_.widths.size();
-  bool in_place = !stage.dense();
+  bool in_place = keeps_width(stage.kind);
   for (std::size_t k = 0; k < stage.sources.size(); ++k) {
     const auto source = static_cast<std::size_t>(stage.sources[k]);
     if (!needs_gradient(stage.sources[k])) continue;
@@ -283,7 +303,9 @@ template <class T>
 void Pass<T>::backward(const Team& team, const Learning<T>& learning) {
   for (std::size_t i = stages_.size(); i-- > 0;) {
     if (!goes_back_through(i)) continue;
-    bound_[i]->backward(team, help(team), learning);
+    Learning<T> own = learning;
+    own.summed = &summed_[i];
+    bound_[i]->backward(team, help(team), own);
     for (std::size_t k = 0; k < stages_[i]->sources.size(); ++k) {
       const Size source = stages_[i]->sources[k];
       if (!needs_gradient(source) || !contribution(i, k).adds) continue;

@@ -63,6 +63,7 @@ class Pass {
   std::size_t who_applies_derivative_of(std::size_t i) const;
 
   void find_needs();
+  void find_sums();
   void find_lifetimes();
   void forward_lifetimes();
   void backward_lifetimes();
@@ -92,12 +93,15 @@ class Pass {
   std::vector<BoundStage<T>*> drawing_;  // those that want to know the step
   std::vector<int> readers_;             // of each buffer, among the stages
   std::vector<int> producer_;            // the stage that gives each buffer, -1 for the input
+  bool shares_slots_ = false;            // between stages
 
   bool ready_ = false;  // for what follows
   Size rows_ = 0;
   int threads_ = 1;
   bool dx_ = false;
   std::vector<char> needed_;                 // whether somebody wants the gradient of each buffer
+  std::vector<Size> seen_;                   // offsets of slots on the way back
+  std::vector<std::vector<Size>> summed_;    // of each stage's slots those whose gradients it adds to what is there
   std::vector<Lifetime> pieces_;             // the buffers, their gradients, what is added to gradients
   std::vector<std::size_t> gradient_;        // the piece that holds each buffer's gradient
   std::vector<Contribution> contributions_;  // by stage and source

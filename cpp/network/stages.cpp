@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <set>
 #include <stdexcept>
 #include <string>
 
@@ -79,11 +80,33 @@ void check_slots(const Plan& plan, const Node& node, StageKind kind) {
   }
 }
 
+void check_width(const Plan& plan, const Node& node, StageKind kind) {
+  const auto width = [&](Size buffer) { return plan.widths[static_cast<std::size_t>(buffer)]; };
+  const Size out = width(node.output);
+  if (kind == StageKind::concatenate && out != width(node.inputs[0]) + width(node.inputs[1])) {
+    refuse("expected concatenate to give the " + std::to_string(width(node.inputs[0])) + " + " +
+           std::to_string(width(node.inputs[1])) + " columns of its inputs, got " + std::to_string(out));
+  }
+  if (kind == StageKind::columns) {
+    const double first = attribute_values(find_primitive("layer", node.primitive), node.attributes)[0];
+    if (!(first >= 0 && first <= static_cast<double>(width(node.inputs[0]) - out))) {
+      refuse("expected columns to take its " + std::to_string(out) + " from " + std::to_string(width(node.inputs[0])));
+    }
+  }
+  if (!keeps_width(kind)) return;
+  for (const Size input : node.inputs) {
+    if (width(input) != out) {
+      refuse("expected " + node.primitive + " to keep the width " + std::to_string(width(input)) + ", got " +
+             std::to_string(out));
+    }
+  }
+}
+
 // written: which buffers hold something when the node runs
 void check_node(const Plan& plan, const Node& node, std::vector<bool>& written) {
   const StageKind kind = kind_of(node);
   const Size buffers = static_cast<Size>(plan.widths.size());
-  const std::size_t inputs = kind == StageKind::add ? 2 : 1;
+  const std::size_t inputs = kind == StageKind::add || kind == StageKind::concatenate ? 2 : 1;
   if (node.inputs.size() != inputs) {
     refuse("expected " + std::to_string(inputs) + " inputs for " + node.primitive + ", got " +
            std::to_string(node.inputs.size()));
@@ -97,13 +120,22 @@ void check_node(const Plan& plan, const Node& node, std::vector<bool>& written) 
   if (written[static_cast<std::size_t>(node.output)])
     refuse("two nodes write the buffer " + std::to_string(node.output));
   written[static_cast<std::size_t>(node.output)] = true;
-  for (const Size input : node.inputs) {
-    if (kind != StageKind::dense && plan.widths[input] != plan.widths[node.output]) {
-      refuse("expected " + node.primitive + " to keep the width " + std::to_string(plan.widths[input]) + ", got " +
-             std::to_string(plan.widths[node.output]));
+  check_width(plan, node, kind);
+  check_slots(plan, node, kind);
+}
+
+// Nodes share a slot as it is, or not at all.
+void check_sharing(const Plan& plan) {
+  std::vector<Slot> slots;
+  for (const Node& node : plan.nodes) slots.insert(slots.end(), node.slots.begin(), node.slots.end());
+  std::sort(slots.begin(), slots.end(), [](const Slot& a, const Slot& b) { return a.offset < b.offset; });
+  for (std::size_t i = 1; i < slots.size(); ++i) {
+    const Slot &a = slots[i - 1], &b = slots[i];
+    const bool same = a.offset == b.offset && a.rows == b.rows && a.columns == b.columns && a.trainable == b.trainable;
+    if (!same && a.offset + a.size() > b.offset) {
+      refuse("expected slots that are the same or lie apart, got two that overlap at " + std::to_string(b.offset));
     }
   }
-  check_slots(plan, node, kind);
 }
 
 Stage make_stage(const Node& node) {
@@ -154,6 +186,10 @@ bool Stage::trainable() const {
   return std::any_of(slots.begin(), slots.end(), [](const Slot& slot) { return slot.trainable && slot.size() > 0; });
 }
 
+bool keeps_width(StageKind kind) {
+  return kind != StageKind::dense && kind != StageKind::concatenate && kind != StageKind::columns;
+}
+
 std::vector<Stage> make_stages(const Plan& plan) {
   const Size buffers = static_cast<Size>(plan.widths.size());
   if (plan.input < 0 || plan.input >= buffers) refuse("the input is not a buffer");
@@ -174,6 +210,7 @@ std::vector<Stage> make_stages(const Plan& plan) {
     }
   }
   if (stages.empty()) refuse("expected at least one node");
+  check_sharing(plan);
   stages_for(stages, plan, plan.output);
   if (plan.loss) {
     find_primitive("loss", plan.loss.primitive);
@@ -200,16 +237,27 @@ Stages stages_for(const std::vector<Stage>& stages, const Plan& plan, Size buffe
   return found;
 }
 
-std::vector<Span> trainable_spans(const Plan& plan) {
-  std::vector<Span> spans;
+TrainableSlots trainable_slots(const Plan& plan) {
+  TrainableSlots found;
+  std::set<Size> offsets;
   for (const Node& node : plan.nodes) {
     for (const Slot& slot : node.slots) {
       if (!slot.trainable) continue;
-      if (!spans.empty() && spans.back().offset + spans.back().size == slot.offset) {
-        spans.back().size += slot.size();
-      } else {
-        spans.push_back({slot.offset, slot.size()});
-      }
+      const bool first = offsets.insert(slot.offset).second;
+      found.shared |= !first;
+      if (first) found.slots.push_back(slot);
+    }
+  }
+  return found;
+}
+
+std::vector<Span> trainable_spans(const Plan& plan) {
+  std::vector<Span> spans;
+  for (const Slot& slot : trainable_slots(plan).slots) {
+    if (!spans.empty() && spans.back().offset + spans.back().size == slot.offset) {
+      spans.back().size += slot.size();
+    } else {
+      spans.push_back({slot.offset, slot.size()});
     }
   }
   return spans;

@@ -37,12 +37,22 @@ struct Stage {
   bool trainable() const;
 };
 
+/// Whether a stage's output is as wide as each of its inputs.
+bool keeps_width(StageKind kind);
+
 /// The stages of a plan in order. Throws std::invalid_argument where the plan makes no sense.
 std::vector<Stage> make_stages(const Plan& plan);
 
 /// Those that `buffer` depends on, in order.
 using Stages = std::vector<const Stage*>;
 Stages stages_for(const std::vector<Stage>& stages, const Plan& plan, Size buffer);
+
+/// What training updates, each once however many nodes have it, in the order of the nodes.
+struct TrainableSlots {
+  std::vector<Slot> slots;
+  bool shared = false;  // several nodes have one of them
+};
+TrainableSlots trainable_slots(const Plan& plan);
 
 /// The trainable parts of the flat buffer as (offset, size), neighbours merged.
 struct Span {

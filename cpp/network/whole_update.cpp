@@ -14,17 +14,15 @@ template <class T>
 WholeUpdate<T>::WholeUpdate(const Common<T>& common, const Plan& plan)
     : common_(common), clip_norm_(plan.clip_norm), clip_value_(plan.clip_value), average_(plan.average) {
   penalized_ = false;
-  for (const Node& node : plan.nodes) {
-    for (const Slot& slot : node.slots) {
-      if (!slot.trainable) continue;
-      penalized_ |= slot.l1 > 0 || slot.l2 > 0;
-      for (Size first = 0; first < slot.size(); first += kPiece) {
-        pieces_.push_back({slot.offset + first, std::min(kPiece, slot.size() - first), static_cast<T>(slot.l1),
-                           static_cast<T>(slot.l2)});
-      }
+  const TrainableSlots trainable = trainable_slots(plan);
+  for (const Slot& slot : trainable.slots) {
+    penalized_ |= slot.l1 > 0 || slot.l2 > 0;
+    for (Size first = 0; first < slot.size(); first += kPiece) {
+      pieces_.push_back({slot.offset + first, std::min(kPiece, slot.size() - first), static_cast<T>(slot.l1),
+                         static_cast<T>(slot.l2)});
     }
   }
-  needed_ = penalized_ || clip_norm_ > 0 || clip_value_ > 0 || average_ > 0;
+  needed_ = trainable.shared || penalized_ || clip_norm_ > 0 || clip_value_ > 0 || average_ > 0;
   sums_.resize(pieces_.size());
 }
 

@@ -8,7 +8,8 @@
 namespace densegrad {
 
 /// Penalties, clipping and averages: what is done to all gradients together, where an update cannot be made of each as
-/// soon as it is known. Sums are taken over pieces of a size of their own, so that no number of threads changes a bit.
+/// soon as it is known. Nor can it be of what several nodes share, before all of them have been gone back through. Sums
+/// are taken over pieces of a size of their own, so that no number of threads changes a bit.
 template <class T>
 class WholeUpdate {
  public:

@@ -74,6 +74,14 @@ def _weight_decay(default: float = 0) -> Attribute:
 _ROWS = (
     Primitive("dense", "layer", "z = x w + b", onnx="Gemm"),
     Primitive("add", "layer", "y = a + b", onnx="Add"),
+    Primitive("concatenate", "layer", "y = (a, b), side by side", onnx="Concat"),
+    Primitive(
+        "columns",
+        "layer",
+        "y_j = x_(first + j), for as many columns as y has",
+        attributes=(Attribute("first", 0, 0, 2**31 - 1),),
+        onnx="Slice",
+    ),
     Primitive("standardize", "layer", "y = (x - mean) scale"),
     Primitive(
         "dropout",

@@ -65,6 +65,40 @@ inline Plan with_optimizer(Plan plan, const std::string& optimizer) {
   return plan;
 }
 
+// A plan with every kind of wire, over the columns [0, left) and [left, left + right) of x: one dense layer for both,
+// side by side; behind it two ways that meet, and one past them.
+//
+//     y = (t + g(t)) w + b, t = tanh(left part, shared layer), g = tanh of (t, shared layer of what right part gives)
+inline Plan wired_plan(Size left, Size right, Size units, Size outputs, const std::string& loss,
+                       bool trains_shared = true) {
+  Plan plan;
+  plan.widths = {left + right};
+  const auto slot = [&](Size rows, Size columns, bool trains = true) {
+    const Slot taken{plan.parameter_count, rows, columns, trains};
+    plan.parameter_count += taken.size();
+    return taken;
+  };
+  const auto node = [&](const std::string& primitive, std::vector<Size> inputs, Size width,
+                        const std::vector<Slot>& slots = {}, const Attributes& attributes = {}) {
+    plan.nodes.push_back({primitive, std::move(inputs), static_cast<Size>(plan.widths.size()), slots, attributes});
+    plan.widths.push_back(width);
+    return plan.nodes.back().output;
+  };
+  const Size a = node("columns", {0}, left, {}, {{"first", 0}});
+  const Size b = node("columns", {0}, right, {}, {{"first", static_cast<double>(left)}});
+  const std::vector<Slot> fit = {slot(right, left), slot(1, left)};
+  const std::vector<Slot> shared = {slot(left, units, trains_shared), slot(1, units, trains_shared)};
+  const Size t = node("tanh", {node("dense", {a}, units, shared)}, units);
+  const Size u = node("dense", {node("tanh", {node("dense", {b}, left, fit)}, left)}, units, shared);
+  const Size both = node("concatenate", {t, u}, 2 * units);
+  const Size g = node("tanh", {node("dense", {both}, units, {slot(2 * units, units)})}, units);
+  const Size sum = node("add", {t, g}, units);
+  plan.output = plan.prediction = node("dense", {sum}, outputs, {slot(units, outputs), slot(1, outputs)});
+  plan.loss = {loss, loss_attributes(loss).back()};
+  plan.optimizer.primitive = "sgd";
+  return plan;
+}
+
 inline std::vector<std::string> names_of_optimizers() {
   std::vector<std::string> names;
   for (const auto& [name, formula] : optimizer_formulas()) names.push_back(name);
@@ -102,6 +136,10 @@ class Reference {
     buffers_.assign(plan_.widths.size(), Rows());
     at(plan_.input) = x;
     for (const Node& node : plan_.nodes) {
+      if (wires(node)) {
+        for (std::size_t i = 0; i < x.size(); ++i) at(node.output).push_back(wired(node, i));
+        continue;
+      }
       for (const Row& row : at(node.inputs[0])) {
         if (node.primitive != "dense") {
           const ActivationFormula& formula = activation_formula(node.primitive);
@@ -138,11 +176,18 @@ class Reference {
   }
 
   // From the gradient of a buffer to those of the parameters and of x.
-  void backward(Size buffer, Rows d) {
+  void backward(Size buffer, const Rows& d_buffer) {
     gradients.assign(parameters_.size(), 0);
+    std::vector<Rows> sums;  // of the gradients that reach each buffer
+    for (const Size width : plan_.widths) sums.emplace_back(d_buffer.size(), Row(static_cast<std::size_t>(width)));
+    sums[static_cast<std::size_t>(buffer)] = d_buffer;
     for (std::size_t n = plan_.nodes.size(); n-- > 0;) {
       const Node& node = plan_.nodes[n];
-      if (node.output != buffer) continue;
+      Rows d = sums[static_cast<std::size_t>(node.output)];
+      if (wires(node)) {
+        for (std::size_t i = 0; i < d.size(); ++i) wire_back(node, d[i], i, sums);
+        continue;
+      }
       const Rows &in = at(node.inputs[0]), &out = at(node.output);
       for (std::size_t i = 0; i < d.size(); ++i) {
         if (node.primitive != "dense") {
@@ -159,9 +204,11 @@ class Reference {
         }
         d[i] = next;
       }
-      buffer = node.inputs[0];
+      for (std::size_t i = 0; i < d.size(); ++i) {
+        for (std::size_t j = 0; j < d[i].size(); ++j) sums[static_cast<std::size_t>(node.inputs[0])][i][j] += d[i][j];
+      }
     }
-    dx = d;
+    dx = sums[static_cast<std::size_t>(plan_.input)];
   }
 
   const Rows& output() { return at(plan_.output); }
@@ -172,6 +219,33 @@ class Reference {
 
  private:
   Rows& at(Size buffer) { return buffers_[static_cast<std::size_t>(buffer)]; }
+  static bool wires(const Node& node) {
+    return node.primitive == "add" || node.primitive == "concatenate" || node.primitive == "columns";
+  }
+
+  // Calls f(input, its element, the element of y that it adds to).
+  template <class Function>
+  void for_each_wire(const Node& node, Function f) const {
+    Size first = 0;
+    for (const Size input : node.inputs) {
+      for (Size j = 0; j < plan_.widths[static_cast<std::size_t>(input)]; ++j) {
+        Size to = first + j;
+        if (node.primitive == "columns") to -= static_cast<Size>(node.attributes.at("first"));
+        const bool inside = to >= 0 && to < plan_.widths[static_cast<std::size_t>(node.output)];
+        if (inside) f(static_cast<std::size_t>(input), static_cast<std::size_t>(j), static_cast<std::size_t>(to));
+      }
+      if (node.primitive == "concatenate") first += plan_.widths[static_cast<std::size_t>(input)];
+    }
+  }
+  Row wired(const Node& node, std::size_t row) const {
+    Row y(static_cast<std::size_t>(plan_.widths[static_cast<std::size_t>(node.output)]));
+    for_each_wire(node, [&](std::size_t input, std::size_t j, std::size_t to) { y[to] += buffers_[input][row][j]; });
+    return y;
+  }
+  void wire_back(const Node& node, const Row& dy, std::size_t row, std::vector<Rows>& sums) const {
+    for_each_wire(node, [&](std::size_t input, std::size_t j, std::size_t to) { sums[input][row][j] += dy[to]; });
+  }
+
   static std::size_t w(const Node& node, std::size_t k, std::size_t j) {
     return static_cast<std::size_t>(node.slots[0].offset + static_cast<Size>(k) * node.slots[0].columns) + j;
   }

@@ -198,6 +198,39 @@ TEST_CASE_TEMPLATE("activations may stand anywhere in the line", T, float, doubl
   for (const std::vector<TestLayer>& stack : stacks) check_network<T>(plan_of(11, stack, "mse"), 9, false, false);
 }
 
+TEST_CASE_TEMPLATE("wires of every kind, and a layer that two nodes share, keep to the plain loops", T, float, double) {
+  const std::vector<std::vector<Size>> widths = {
+      {1, 1, 1, 1}, {3, 5, 7, 2}, {33, 31, 17, 4}, {64, 32, 32, 16}, {70, 1, 45, 33}};
+  for (const std::vector<Size>& w : widths) {
+    for (const Size rows : {1, 5, 70}) {
+      for (const bool trains_shared : {true, false}) {
+        const Plan plan = wired_plan(w[0], w[1], w[2], w[3], "mse", trains_shared);
+        check_network<T>(plan, rows, false, rows == 5);
+        check_network<T>(with_optimizer(plan, "adam"), rows, false, false);
+      }
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("wires may begin, end or be all of a plan", T, float, double) {
+  const auto plan_with = [](std::vector<Size> widths, std::vector<Node> nodes) {
+    Plan plan;
+    plan.widths = std::move(widths);
+    plan.nodes = std::move(nodes);
+    plan.output = plan.prediction = plan.nodes.back().output;
+    plan.loss.primitive = "mse";
+    plan.optimizer.primitive = "sgd";
+    return plan;
+  };
+  check_network<T>(plan_with({40, 3}, {{"columns", {0}, 1, {}, {{"first", 37}}}}), 3, false, false);
+  check_network<T>(plan_with({40, 80}, {{"concatenate", {0, 0}, 1, {}, {}}}), 3, false, false);
+  check_network<T>(plan_with({40, 40}, {{"add", {0, 0}, 1, {}, {}}}), 3, false, false);
+  check_network<T>(plan_with({40, 33, 73, 7}, {{"columns", {0}, 1, {}, {{"first", 5}}},
+                                               {"concatenate", {1, 0}, 2, {}, {}},
+                                               {"columns", {2}, 3, {}, {{"first", 30}}}}),
+                   3, false, false);
+}
+
 TEST_CASE_TEMPLATE("the output may lie before the prediction", T, float, double) {
   Plan plan = plan_of(5, {{8, "tanh"}, {3, "sigmoid"}}, "mse");
   plan.output = 3;  // before the sigmoid

@@ -1,5 +1,6 @@
 // Network through its public header: plans, batches and calls that it refuses.
 
+#include <algorithm>
 #include <functional>
 #include <limits>
 #include <stdexcept>
@@ -189,6 +190,31 @@ TEST_CASE("a plan that makes no sense is refused") {
          p.nodes[0].slots[0].columns = p.nodes[1].slots[0].rows = p.nodes[1].slots[0].columns = wide;
          p.nodes[0].slots[0].offset = p.nodes[1].slots[0].offset = 0;
          p.parameter_count = wide;
+       }},
+  };
+  for (const auto& [what, spoil] : faults) check_refused(what, plan, spoil);
+}
+
+TEST_CASE("wires that do not fit and slots that overlap are refused") {
+  const Plan plan = wired_plan(3, 4, 5, 2, "mse");
+  const auto node = [&](Plan& p, const std::string& primitive) -> Node& {
+    return *std::find_if(p.nodes.begin(), p.nodes.end(), [&](const Node& n) { return n.primitive == primitive; });
+  };
+  const std::vector<std::pair<std::string, std::function<void(Plan&)>>> faults = {
+      {"columns from below 0", [&](Plan& p) { node(p, "columns").attributes["first"] = -1; }},
+      {"columns beyond the last", [&](Plan& p) { node(p, "columns").attributes["first"] = 5; }},
+      {"columns from no number",
+       [&](Plan& p) { node(p, "columns").attributes["first"] = std::numeric_limits<double>::quiet_NaN(); }},
+      {"more columns than there are", [](Plan& p) { p.widths[1] = 8; }},
+      {"one to concatenate", [&](Plan& p) { node(p, "concatenate").inputs.pop_back(); }},
+      {"three to concatenate", [&](Plan& p) { node(p, "concatenate").inputs.push_back(0); }},
+      {"a concatenation of another width", [&](Plan& p) { node(p, "concatenate").inputs[0] = 0; }},
+      {"slots that overlap", [&](Plan& p) { ++node(p, "dense").slots[0].offset; }},
+      {"a slot that one node trains and one does not",
+       [&](Plan& p) {
+         for (Node& each : p.nodes) {
+           if (each.inputs[0] == 1) each.slots[0].trainable = false;
+         }
        }},
   };
   for (const auto& [what, spoil] : faults) check_refused(what, plan, spoil);

@@ -10,7 +10,7 @@
 #include "densegrad/network.hpp"
 #include "densegrad/ops.hpp"
 #include "densegrad/runtime.hpp"
-#include "testing.hpp"
+#include "networks.hpp"
 
 #if defined(_OPENMP)
 #include <omp.h>  // the only way to run one program on several numbers of threads
@@ -176,7 +176,7 @@ TEST_CASE_TEMPLATE("the caller's own threads may each train a network", T, float
   }
 }
 
-// Every layer, around two dense ones that are large enough for several threads.
+// Every layer but the wires, around two dense ones that are large enough for several threads.
 Plan plan_of_every_layer() {
   Plan plan;
   plan.widths = {kIn};
@@ -212,8 +212,15 @@ Plan plan_of_every_layer() {
   return plan;
 }
 
-TEST_CASE_TEMPLATE("no number of threads changes a bit of any layer, of clipping or of an average", T, float, double) {
-  const Plan plan = plan_of_every_layer();
+Plan plan_of_every_wire() {
+  Plan plan = wired_plan(kIn - 61, 61, kHidden, kOut, "cross_entropy");
+  plan.optimizer.primitive = "adam";
+  plan.average = 0.9;
+  return plan;
+}
+
+template <class T>
+void check_bits_of(const Plan& plan) {
   const auto trained_on = [&](int count) {
     const Threads some(count);
     Random random(4);
@@ -232,6 +239,12 @@ TEST_CASE_TEMPLATE("no number of threads changes a bit of any layer, of clipping
   };
   const std::vector<T> alone = trained_on(1);
   for (const int count : {2, 3, 5, 8}) CHECK(same_bits(trained_on(count), alone));
+}
+
+TEST_CASE_TEMPLATE("no number of threads changes a bit of any layer or wire, of clipping or of an average", T, float,
+                   double) {
+  check_bits_of<T>(plan_of_every_layer());
+  check_bits_of<T>(plan_of_every_wire());
 }
 
 TEST_CASE_TEMPLATE("threads may predict with one network at once, for any number of rows", T, float, double) {

@@ -11,6 +11,18 @@ from densegrad._numpy.types import FloatArray
 Gradients = tuple[FloatArray, tuple[FloatArray | None, ...]]
 
 
+def columns_forward(x: FloatArray, first: int, count: int) -> FloatArray:
+    """y_j = x_(first + j)."""
+    return x[:, first : first + count].copy()
+
+
+def columns_backward(dy: FloatArray, x: FloatArray, first: int) -> FloatArray:
+    """dx_(first + j) = dy_j, 0 for the columns that y has not."""
+    dx = np.zeros_like(x)
+    dx[:, first : first + dy.shape[1]] = dy
+    return dx
+
+
 def standardize_forward(x: FloatArray, mean: FloatArray, scale: FloatArray) -> FloatArray:
     """y = (x - mean) scale."""
     y: FloatArray = (x - mean) * scale

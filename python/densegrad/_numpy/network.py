@@ -103,7 +103,7 @@ class Network:
 
     def _penalize(self, gradients: FloatArray) -> float:
         """Adds the gradients of the penalties; gives their value."""
-        slots = [slot for node in self._plan.nodes for slot in node.slots if slot.trainable and (slot.l1 or slot.l2)]
+        slots = [slot for slot in trainable_slots(self._plan) if slot.l1 or slot.l2]
         return sum(
             whole.penalize(self._view(self._parameters, slot), slot.l1, slot.l2, self._view(gradients, slot))
             for slot in slots
@@ -217,6 +217,10 @@ class Network:
             return dense_forward(x, *arrays)
         if node.primitive == "add":
             return x + sources[1]
+        if node.primitive == "concatenate":
+            return np.concatenate(sources, axis=1)
+        if node.primitive == "columns":
+            return layers.columns_forward(x, int(attributes["first"]), self._plan.widths[node.output])
         if node.primitive == "dropout":
             if step is None:
                 return x
@@ -243,6 +247,7 @@ class Network:
     ) -> FloatArray:
         """Propagates the gradient of a buffer back to the input; fills ``gradients``."""
         d = {buffer: dy}
+        reached: set[int] = set()  # slots, by their offsets
         for node in reversed(self._needed(buffer)):
             sources = [buffers[i] for i in node.inputs]
             with np.errstate(all="ignore"):
@@ -251,7 +256,9 @@ class Network:
                     _, _, mean, variance = self._arrays(node)
                     layers.batch_norm_averages(sources[0], mean, variance, node.attributes["momentum"])
             for slot, value in zip(node.slots, arrays, strict=True):
-                self._view(gradients, slot)[...] = value
+                view = self._view(gradients, slot)
+                view[...] = view + value if slot.offset in reached else value
+            reached.update(slot.offset for slot in node.slots)
             for i, part in zip(node.inputs, dx, strict=True):
                 d[i] = d[i] + part if i in d else part
         return d[self._plan.input]
@@ -268,6 +275,10 @@ class Network:
             return (dx,), tuple(rest[: len(node.slots)])
         if node.primitive == "add":
             return (dy, dy), ()
+        if node.primitive == "concatenate":
+            return (dy[:, : x.shape[1]], dy[:, x.shape[1] :]), ()
+        if node.primitive == "columns":
+            return (layers.columns_backward(dy, x, int(attributes["first"])),), ()
         if node.primitive == "dropout":
             mask = layers.dropout_mask(x.shape, step=step, **attributes)
             return (layers.dropout_apply(dy, mask, attributes["rate"]),), ()
@@ -297,10 +308,15 @@ class Network:
         return flat[slot.offset : slot.offset + slot.size].reshape(slot.shape)
 
 
+def trainable_slots(plan: Plan) -> list[Slot]:
+    """What training updates, each once however many nodes have it, in the order of the nodes."""
+    return list({slot.offset: slot for node in plan.nodes for slot in node.slots if slot.trainable}.values())
+
+
 def trainable_spans(plan: Plan) -> list[tuple[int, int]]:
     """The trainable parts of the flat buffer, neighbours merged."""
     spans: list[tuple[int, int]] = []
-    for slot in (slot for node in plan.nodes for slot in node.slots if slot.trainable):
+    for slot in trainable_slots(plan):
         start, stop = slot.offset, slot.offset + slot.size
         if spans and spans[-1][1] == start:
             start = spans.pop()[0]
