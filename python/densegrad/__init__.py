@@ -41,6 +41,8 @@ from densegrad.threads import get_num_threads, set_num_threads
 from densegrad.trace import LayerTrace, Trace
 from densegrad.training import Trainer
 from densegrad.version import __version__
+from densegrad.wired_model import Model
+from densegrad.wiring import Input, Value, add, concatenate
 
 __all__ = [
     "LBFGS",
@@ -60,12 +62,14 @@ __all__ = [
     "EarlyStopping",
     "GradientReport",
     "History",
+    "Input",
     "LambdaCallback",
     "Layer",
     "LayerNorm",
     "LayerTrace",
     "LearnedSwish",
     "Lion",
+    "Model",
     "ModelCheckpoint",
     "NAdam",
     "Optimizer",
@@ -78,12 +82,15 @@ __all__ = [
     "TensorBoard",
     "Trace",
     "Trainer",
+    "Value",
     "__version__",
     "activations",
+    "add",
     "available_backends",
     "backend",
     "callbacks",
     "check_gradients",
+    "concatenate",
     "data",
     "get_num_threads",
     "graph",

@@ -178,6 +178,16 @@ def finite(who: str, what: str, values: FloatArray, raw: np.ndarray[Any, Any] | 
     raise ValueError(f"{who}: expected finite {what}, got {came}")
 
 
+def matrix(who: str, what: str, value: Any, width: int, dtype: str) -> FloatArray:
+    """Any array-like as (batch, width), a batch of no rows too; (batch,) where the width is 1."""
+    values = array(who, what, value, dtype)
+    if width == 1 and values.ndim == 1:
+        values = values[:, None]
+    if values.ndim != 2 or values.shape[1] != width:
+        raise ValueError(f"{who}: expected {what} of shape (batch, {width}), got {values.shape}")
+    return values
+
+
 def features(who: str, x: Any, width: int, dtype: str, *, empty: bool = False) -> FloatArray:
     """x as (batch, width); a batch of no rows only where ``empty``."""
     values = array(who, "x", x, dtype)

@@ -25,6 +25,7 @@ def checked_rows(
 ) -> Rows:
     """x, y and weights, converted, and refused where anything about them is wrong; the model stays as it is."""
     row, outputs = PRIMITIVES[loss.primitive], model.output_size
+    x = model.join_inputs(who, x)
     width = _check.feature_count(who, x) if model.input_size is None else model.input_size
     x = features(who, x, width, model.dtype)
     y = _check.targets(who, row, y, len(x), outputs, model.dtype)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from densegrad.model import BaseModel
 
 FORMAT = 1  # raised when a reader of the format before could misread a file
-MODELS: dict[str, Callable[..., BaseModel]] = {}  # the classes that a file may name; model.py fills it in
+MODELS: dict[str, type[BaseModel]] = {}  # the classes that a file may name; model.py fills it in
 Arrays: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
 _KEY, _SUM = "densegrad", "sha256"  # in safetensors' metadata
 _KINDS = {"F32", "F64"}  # as safetensors calls them
@@ -150,10 +150,10 @@ def _described(name: str, description: dict[str, Any], arrays: Arrays) -> BaseMo
         config = description["model"]
         _check.choice("model", "model class", config["class"], MODELS)
         layers = [from_description(entry) for entry in config["layers"]]
-        model = MODELS[config["class"]](layers, dtype=config["dtype"], seed=config["seed"])
+        model = object.__new__(MODELS[config["class"]])
+        model.assemble(layers, config)
         input_size = _check.count("model", "input_size", config["input_size"])
-        nodes = plan.lower(layers, input_size, model.dtype).nodes
-        expected = {slot.name: slot.shape for node in nodes for slot in node.slots}
+        expected = {slot.name: slot.shape for slot in plan.lower(model.wire, input_size, model.dtype).slots}
         noise_seed = _check.count("model", "noise_seed", description.get("noise_seed", 0), low=0)
         loss = losses.from_json("model", description["loss"])
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:

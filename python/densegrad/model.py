@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from densegrad._primitives import PRIMITIVES
 from densegrad.layers import Layer, PythonActivation, Standardize, describe, flattened, is_function
 from densegrad.losses import Loss, resolve
 from densegrad.pieces import network_of
-from densegrad.summary import Summary, summarize
+from densegrad.summary import Step, Summary, stacked, summarize
 
 if TYPE_CHECKING:
     from densegrad.history import History
@@ -91,15 +91,41 @@ class BaseModel:
 
     @property
     def output_size(self) -> int:
-        """Number of outputs of the last layer."""
-        width = self.input_size or 0  # what a layer makes of it does not depend on it, where it is not known
-        for layer in self._layers:
-            width = layer.out_features(width)
-        return width
+        """Number of columns of the output."""
+        raise NotImplementedError
+
+    @property
+    def last_primitive(self) -> str:
+        """The primitive that makes the output."""
+        raise NotImplementedError
+
+    def wire(self, builder: plan.PlanBuilder) -> Sequence[int]:
+        """Append this model's nodes behind buffer 0; gives the buffers of its outputs."""
+        raise NotImplementedError
+
+    def wiring(self) -> dict[str, Any]:
+        """What ``assemble`` needs beside the layers, as a file keeps it."""
+        return {}
+
+    def assemble(self, layers: Sequence[Layer], state: Mapping[str, Any]) -> None:
+        """Make this a model of such layers, without parameters, by what ``wiring`` gave and its dtype and seed."""
+        raise NotImplementedError
+
+    def layers_behind(self, layer: Layer) -> Sequence[Layer]:
+        """The layers that read the output of one."""
+        raise NotImplementedError
+
+    def steps(self) -> list[Step]:
+        """The rows of a summary."""
+        raise NotImplementedError
+
+    def join_inputs(self, who: str, x: Any) -> Any:
+        """x as one array, where the model takes several."""
+        return x
 
     def slots(self) -> list[plan.Slot]:
         """Where each array of parameters lies in the flat buffer."""
-        return [slot for node in self.lower().nodes for slot in node.slots]
+        return self.lower().slots
 
     def view(self, slot: plan.Slot) -> FloatArray:
         """One array of parameters, as a view."""
@@ -113,7 +139,7 @@ class BaseModel:
             raise ValueError(
                 f"{who}: expected a model without parameters, got one built for {self.input_size} features"
             )
-        count = plan.lower(self._layers, input_size, self.dtype, None, None).parameter_count
+        count = plan.lower(self.wire, input_size, self.dtype).parameter_count
         self._parameters = aligned_zeros(count, self.dtype)  # may be more than there is: nothing has changed yet
         self.input_size = input_size
         self._bind(self._parameters, prefix="")
@@ -126,7 +152,7 @@ class BaseModel:
         """The plan of this model, as it stands now."""
         self.require_built("lower")
         assert self.input_size is not None
-        return plan.lower(self._layers, self.input_size, self.dtype, loss, optimizer, self.noise_seed)
+        return plan.lower(self.wire, self.input_size, self.dtype, loss, optimizer, self.noise_seed)
 
     def plan_changed(self) -> None:
         """A layer's configuration has changed: plans made before are out of date."""
@@ -287,6 +313,7 @@ class BaseModel:
         return {
             "class": type(self).__name__,
             "layers": [describe(layer) for layer in self._layers],
+            **self.wiring(),
             "input_size": self.input_size,
             "dtype": self.dtype,
             "seed": self.seed,
@@ -295,6 +322,7 @@ class BaseModel:
     def __getstate__(self) -> dict[str, Any]:
         return {
             "layers": [(type(layer), layer.config()) for layer in self._layers],
+            **self.wiring(),
             "input_size": self.input_size,
             "dtype": self.dtype,
             "seed": self.seed,
@@ -307,7 +335,9 @@ class BaseModel:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         layers = [cls(**config) for cls, config in state["layers"]]
-        BaseModel.__init__(self, layers, state["input_size"], state["dtype"], state["seed"])
+        self.assemble(layers, state)
+        if state["input_size"] is not None:
+            self.build(state["input_size"])
         self.loss = state["loss"]
         if state["parameters"] is not None:
             self.parameters[...] = state["parameters"]
@@ -341,7 +371,8 @@ class BaseModel:
     def _features(self, method: str, x: Any, *, empty: bool = False) -> FloatArray:
         self.require_built(method)
         assert self.input_size is not None
-        return _check.features(f"{type(self).__name__}.{method}", x, self.input_size, self.dtype, empty=empty)
+        who = f"{type(self).__name__}.{method}"
+        return _check.features(who, self.join_inputs(who, x), self.input_size, self.dtype, empty=empty)
 
     def _network(self) -> Any:
         """The network that predicts, made anew when the backend changes."""
@@ -362,7 +393,7 @@ class BaseModel:
 
     def _last_range(self) -> tuple[float, float]:
         """The range of the model's outputs."""
-        row = PRIMITIVES.get(self._layers[-1].last_primitive)
+        row = PRIMITIVES.get(self.last_primitive)
         return (-np.inf, np.inf) if row is None else row.range
 
     def scores(self, x: FloatArray, loss: plan.Loss) -> tuple[plan.Loss, FloatArray]:
@@ -402,6 +433,33 @@ class Sequential(BaseModel):
         seed: int | None = None,
     ) -> None:
         super().__init__(layers, input_size, dtype, seed)
+
+    @property
+    def output_size(self) -> int:
+        width = self.input_size or 0  # what a layer makes of it does not depend on it, where it is not known
+        for layer in self._layers:
+            width = layer.out_features(width)
+        return width
+
+    @property
+    def last_primitive(self) -> str:
+        return self._layers[-1].last_primitive
+
+    def wire(self, builder: plan.PlanBuilder) -> Sequence[int]:
+        buffer = 0
+        for index, layer in enumerate(self._layers):
+            buffer = layer.lower(builder, buffer, f"layers.{index}")
+        return [buffer]
+
+    def assemble(self, layers: Sequence[Layer], state: Mapping[str, Any]) -> None:
+        BaseModel.__init__(self, layers, None, state["dtype"], state["seed"])
+
+    def layers_behind(self, layer: Layer) -> Sequence[Layer]:
+        place = self._layers.index(layer) if layer in self._layers else len(self._layers)
+        return self._layers[place + 1 : place + 2]
+
+    def steps(self) -> list[Step]:
+        return stacked(self._layers, "layers.", self.input_size or 0)
 
     def __repr__(self) -> str:
         shown = [f"[{', '.join(map(repr, self._layers))}]"]

@@ -121,7 +121,7 @@ class Pieces:
     def _penalty(self, gradients: FloatArray) -> float:
         """l1 |w| + l2 w^2 / 2 over the penalised parameters; adds its gradient."""
         value = 0.0
-        for slot in (slot for node in self._plan.nodes for slot in node.slots if slot.trainable):
+        for slot in (slot for slot in self._plan.slots if slot.trainable):
             part = slice(slot.offset, slot.offset + slot.size)
             w = self._parameters[part]
             gradients[part] += slot.l1 * np.sign(w) + slot.l2 * w
@@ -137,9 +137,14 @@ class _Chain:
         self._functions: list[Any] = []
         self._values: list[tuple[FloatArray, FloatArray]] = []  # z and y of each function
         source, nodes = plan.input, []
+        taken: dict[int, int] = {}  # slots by offset, and the piece that has them
         for node in _needed(plan, output):
             if not _is_python(node):
                 nodes.append(node)
+                if any(taken.setdefault(slot.offset, len(self._networks)) < len(self._networks) for slot in node.slots):
+                    raise ValueError(
+                        "model: expected a layer called on one side of a Python activation, got it on both"
+                    )
                 continue
             self._networks.append(_piece(plan, nodes, source, node.inputs[0], parameters))
             self._functions.append(node.attributes["function"])
@@ -193,8 +198,10 @@ def _needed(plan: Plan, output: int) -> list[Node]:
 def _piece(plan: Plan, nodes: list[Node], source: int, output: int, parameters: FloatArray) -> Any:
     """The network of the nodes between two buffers."""
     inside = {source, *(node.output for node in nodes)}
-    if not all(i in inside for node in nodes for i in node.inputs):
-        raise ValueError("Sequential: expected a Python activation outside of Residual, where the plan can be split")
+    if not inside.issuperset(i for node in nodes for i in node.inputs) or output not in inside:
+        raise ValueError(
+            "model: expected a Python activation outside of Residual, with no way past it, where the plan can be split"
+        )
     if not nodes:  # two Python activations in a row, or one at an end
         nodes = [Node("identity", (source,), len(plan.widths))]
         plan, output = replace(plan, widths=(*plan.widths, plan.widths[source])), len(plan.widths)

@@ -8,7 +8,7 @@ Both backends read these classes by attribute; names, never numbers, say which p
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from densegrad._primitives import PRIMITIVES
 
 if TYPE_CHECKING:
     from densegrad.activations import ActivationFunction
-    from densegrad.layers import Layer
+    from densegrad.wiring import Join
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,11 @@ class Plan:
     loss: Loss | None = None
     optimizer: Optimizer | None = None
 
+    @property
+    def slots(self) -> list[Slot]:
+        """Every slot once, however many nodes share it, in the order of the nodes."""
+        return list({slot.offset: slot for node in self.nodes for slot in node.slots}.values())
+
 
 class PlanBuilder:
     """Collects nodes while layers lower themselves one after another."""
@@ -89,13 +94,15 @@ class PlanBuilder:
         self.nodes: list[Node] = []
         self.parameter_count = 0
         self.noise_seed = noise_seed
+        self._slots: dict[str, Slot] = {}
         self._streams = 0
 
     def slot(self, name: str, shape: tuple[int, ...], *, trainable: bool, l1: float = 0.0, l2: float = 0.0) -> Slot:
-        """The next free place of the flat buffer."""
-        slot = Slot(name, self.parameter_count, shape, trainable, l1, l2)
-        self.parameter_count += slot.size
-        return slot
+        """The next free place of the flat buffer, or the one that this name has already."""
+        if name not in self._slots:
+            self._slots[name] = Slot(name, self.parameter_count, shape, trainable, l1, l2)
+            self.parameter_count += self._slots[name].size
+        return self._slots[name]
 
     def next_stream(self) -> int:
         """A stream of random numbers that no other node draws from."""
@@ -116,36 +123,49 @@ class PlanBuilder:
         self.nodes.append(Node(primitive, inputs, output, slots, dict(attributes or {})))
         return output
 
+    def join(self, primitive: Join, a: int, b: int) -> int:
+        """Append a + b, or both side by side; gives the number of the buffer."""
+        width = self.widths[a] + self.widths[b] if primitive == "concatenate" else self.widths[a]
+        return self.node(primitive, (a, b), width)
+
+    def concatenate(self, buffers: Sequence[int]) -> int:
+        """Append what puts several buffers side by side; one stays as it is."""
+        whole = buffers[0]
+        for buffer in buffers[1:]:
+            whole = self.join("concatenate", whole, buffer)
+        return whole
+
     def activation(self, function: ActivationFunction, z: int) -> int:
         """Append y = f(z) behind buffer ``z``; gives the number of y."""
         return self.node(function.primitive, (z,), self.widths[z], attributes=function.attributes)
 
 
+Wire = Callable[[PlanBuilder], Sequence[int]]  # appends a model's nodes behind buffer 0; gives those of its outputs
+
+
 def lower(
-    layers: Sequence[Layer],
+    wire: Wire,
     input_size: int,
     dtype: str,
     loss: Loss | None = None,
     optimizer: Optimizer | None = None,
     noise_seed: int = 0,
 ) -> Plan:
-    """Lower a stack of layers; ``loss.prediction`` is filled in here, and ``noise_seed`` is what dropout draws by.
+    """Lower what ``wire`` appends; ``loss.prediction`` is filled in here, and ``noise_seed`` is what dropout draws by.
 
     A last activation that the loss absorbs (softmax under cross-entropy) stays in the plan for
     ``predict``, while the loss reads its input: applied once, and dz = a - y without a Jacobian.
     """
     builder = PlanBuilder(input_size, noise_seed)
-    buffer = 0
-    for index, layer in enumerate(layers):
-        buffer = layer.lower(builder, buffer, f"layers.{index}")
+    output = builder.concatenate(wire(builder))
     if loss is not None:
-        loss = _fused(loss, builder.nodes, buffer)
+        loss = _fused(loss, builder.nodes, output)
     return Plan(
         dtype=dtype,
         widths=tuple(builder.widths),
         nodes=tuple(builder.nodes),
         input=0,
-        output=buffer,
+        output=output,
         parameter_count=builder.parameter_count,
         loss=loss,
         optimizer=optimizer,
@@ -154,6 +174,7 @@ def lower(
 
 def _fused(loss: Loss, nodes: list[Node], output: int) -> Loss:
     fuses = PRIMITIVES[loss.primitive].fuses
-    if fuses and nodes and nodes[-1].primitive == fuses[0]:
-        return Loss(fuses[1], nodes[-1].inputs[0], loss.attributes)
+    last = next(node for node in nodes if node.output == output)
+    if fuses and last.primitive == fuses[0]:
+        return Loss(fuses[1], last.inputs[0], loss.attributes)
     return Loss(loss.primitive, output, loss.attributes)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from densegrad.layers import PythonActivation, flattened
 
@@ -18,27 +19,55 @@ class Summary(str):
         return str(self)
 
 
+class Step(NamedTuple):
+    """One row of the table: what stands before and behind the layer, where its parameters are, its widths."""
+
+    before: str
+    layer: Layer | None
+    behind: str
+    path: str
+    in_width: int
+    width: int
+
+
+def stacked(layers: Sequence[Layer], path: str, width: int) -> list[Step]:
+    """Steps of layers one behind the other; theirs are the parameters of ``path`` and their number."""
+    steps = []
+    for index, layer in enumerate(layers):
+        out = layer.out_features(width)
+        steps.append(Step("", layer, "", f"{path}{index}", width, out))
+        width = out
+    return steps
+
+
 def summarize(model: BaseModel) -> Summary:
     """Layers, output shapes and parameter counts, aligned."""
     model.require_built("summary")
     assert model.input_size is not None
     rows = [("layer", "output", "parameters")]
-    slots, width = model.slots(), model.input_size
+    slots = model.slots()
     total = sum(slot.size for slot in slots)
     frozen = sum(slot.size for slot in slots if not slot.trainable)
 
-    def add(layer: Layer, path: str, width: int, indent: str) -> int:
-        """A row for the layer, behind it those of the layers within it; gives the width of its output."""
-        count = sum(slot.size for slot in slots if slot.name.startswith(f"{path}."))
-        name = f"{type(layer).__name__}: x + f(x), f:" if layer.layers else repr(layer)
-        rows.append((indent + name, f"(batch, {layer.out_features(width)})", f"{count:,}"))
-        inner = width
-        for index, within in enumerate(layer.layers):
-            inner = add(within, f"{path}.{index}", inner, indent + "  ")
-        return layer.out_features(width)
+    shown: set[str] = set()
 
-    for index, layer in enumerate(model.layers):
-        width = add(layer, f"layers.{index}", width, "")
+    def add(step: Step, indent: str) -> None:
+        """A row for what makes a value, behind it those of the layers within it."""
+        count = sum(slot.size for slot in slots if slot.name.startswith(f"{step.path}.")) if step.path else 0
+        inner = () if step.layer is None else step.layer.layers
+        name = f"{step.before}{step.layer or ''}{step.behind}"
+        if inner:
+            name = f"{step.before}{type(step.layer).__name__}{step.behind}: x + f(x), f:"
+        counted = "shared" if count and step.path in shown else f"{count:,}"
+        rows.append((indent + name, f"(batch, {step.width})", counted))
+        if step.path in shown:
+            return
+        shown.add(step.path)
+        for within in stacked(inner, f"{step.path}.", step.in_width):
+            add(within, indent + "  ")
+
+    for step in model.steps():
+        add(step, "")
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
     split = sum(isinstance(layer, PythonActivation) for layer in flattened(model.layers))

@@ -103,7 +103,7 @@ class Network:
 
     def _penalize(self, gradients: FloatArray) -> float:
         """Adds the gradients of the penalties; gives their value."""
-        slots = [slot for slot in trainable_slots(self._plan) if slot.l1 or slot.l2]
+        slots = [slot for slot in self._plan.slots if slot.trainable and (slot.l1 or slot.l2)]
         return sum(
             whole.penalize(self._view(self._parameters, slot), slot.l1, slot.l2, self._view(gradients, slot))
             for slot in slots
@@ -308,15 +308,10 @@ class Network:
         return flat[slot.offset : slot.offset + slot.size].reshape(slot.shape)
 
 
-def trainable_slots(plan: Plan) -> list[Slot]:
-    """What training updates, each once however many nodes have it, in the order of the nodes."""
-    return list({slot.offset: slot for node in plan.nodes for slot in node.slots if slot.trainable}.values())
-
-
 def trainable_spans(plan: Plan) -> list[tuple[int, int]]:
     """The trainable parts of the flat buffer, neighbours merged."""
     spans: list[tuple[int, int]] = []
-    for slot in trainable_slots(plan):
+    for slot in (slot for slot in plan.slots if slot.trainable):
         start, stop = slot.offset, slot.offset + slot.size
         if spans and spans[-1][1] == start:
             start = spans.pop()[0]

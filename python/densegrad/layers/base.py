@@ -10,6 +10,7 @@ import numpy as np
 
 from densegrad import _check
 from densegrad._numpy.types import FloatArray
+from densegrad.wiring import Value, check_value
 
 if TYPE_CHECKING:
     from densegrad.model import BaseModel
@@ -34,6 +35,11 @@ class Layer:
     def layers(self) -> tuple[Layer, ...]:
         """The layers within this one."""
         return ()
+
+    def __call__(self, x: Value) -> Value:
+        """The symbolic output for a symbolic input, for a ``Model``; called again, it uses the same parameters."""
+        value = check_value(type(self).__name__, x)
+        return Value(self.out_features(value.width), self, (value,))
 
     @property
     def trainable(self) -> bool:

@@ -143,10 +143,10 @@ class Dense(Layer):
 
     def _activated_by(self) -> str:
         """The primitive that reads z: this layer's own, or that of an ``Activation`` behind it."""
-        if self._function is None and self._owner is not None and self in self._owner.layers:
-            behind = self._owner.layers[self._owner.layers.index(self) + 1 :]
-            if behind and isinstance(behind[0], Activation):
-                return behind[0].last_primitive
+        if self._function is None and self._owner is not None:
+            for layer in self._owner.layers_behind(self):
+                if isinstance(layer, Activation):
+                    return layer.last_primitive
         return self.last_primitive
 
     def _set_trainable(self, **values: bool) -> None:
