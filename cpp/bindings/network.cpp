@@ -52,11 +52,11 @@ class BoundNetwork final : public AnyNetwork {
         state_(state_of(plan, state)),
         in_(plan.widths.at(plan.input)),
         out_(plan.widths.at(plan.output)),
-        targets_(plan.loss ? target_rule(plan.loss.primitive, plan.widths.at(plan.prediction)) : TargetRule{}),
-        has_loss_(static_cast<bool>(plan.loss)),
+        has_loss_(plan.has_loss()),
         has_optimizer_(static_cast<bool>(plan.optimizer)),
         network_(plan, writeable(parameters_, "parameters"), state_.size() == 0 ? nullptr : state_.mutable_data(),
-                 stride_of(state_)) {}
+                 stride_of(state_)),
+        terms_(loss_terms(plan)) {}
 
   py::object predict(py::handle x_, py::handle out) override {
     const Array<T> x = array_of<T>(x_, "x", {-1, in_});
@@ -201,7 +201,7 @@ class BoundNetwork final : public AnyNetwork {
 
   Batch<T> whole_batch_of(py::handle x, py::handle y, py::handle weights) const {
     const Batch<T> batch = batch_of(x, y, weights);
-    if (batch.y.labels != nullptr && !labels_in_range(batch.rows, batch.y.labels, targets_.width)) {
+    if (batch.y.labels != nullptr && !labels_in_range(batch.rows, batch.y.labels, target_width(terms_))) {
       throw py::value_error("Network: a label is out of range");
     }
     return batch;
@@ -214,8 +214,8 @@ class BoundNetwork final : public AnyNetwork {
     Batch<T> batch;
     batch.rows = x.shape(0);
     batch.x = x.data();
-    batch.y = target_of<T>(y, batch.rows, targets_.width);
-    if (batch.y.labels != nullptr && targets_.kind != TargetKind::classes) {
+    batch.y = target_of<T>(y, batch.rows, target_width(terms_));
+    if (batch.y.labels != nullptr && !takes_labels(terms_)) {
       throw py::value_error("Network: expected values, got labels");
     }
     batch.weights = weights_of<T>(weights, batch.rows);
@@ -226,9 +226,9 @@ class BoundNetwork final : public AnyNetwork {
   Array<T> parameters_;  // held, so that the borrowed memory stays
   py::array_t<T> state_;
   Size in_, out_;
-  TargetRule targets_;
   bool has_loss_, has_optimizer_;
-  Network<T> network_;
+  Network<T> network_;  // which refuses a plan that makes no sense
+  std::vector<Term> terms_;
   std::mutex mutex_;
 };
 

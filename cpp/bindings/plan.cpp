@@ -36,6 +36,10 @@ Chosen chosen_of(py::handle object) {
   return {object.attr("primitive").cast<std::string>(), attributes_of(object)};
 }
 
+LossTerm term_of(py::handle object) {
+  return {chosen_of(object), object.attr("columns").cast<Size>(), object.attr("weight").cast<double>()};
+}
+
 }  // namespace
 
 Plan plan_of(py::handle object) {
@@ -46,8 +50,11 @@ Plan plan_of(py::handle object) {
   plan.output = object.attr("output").cast<Size>();
   plan.parameter_count = object.attr("parameter_count").cast<Size>();
   const py::object loss = object.attr("loss");
-  plan.loss = chosen_of(loss);
-  if (plan.loss) plan.prediction = loss.attr("prediction").cast<Size>();
+  if (!loss.is_none()) {
+    for (const py::handle term : loss.attr("terms")) plan.terms.push_back(term_of(term));
+    if (plan.terms.empty()) plan.loss = chosen_of(loss);
+    plan.prediction = loss.attr("prediction").cast<Size>();
+  }
   const py::object optimizer = object.attr("optimizer");
   plan.optimizer = chosen_of(optimizer);
   if (plan.optimizer) {

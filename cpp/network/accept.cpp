@@ -1,5 +1,6 @@
 #include "network/accept.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace densegrad {
@@ -9,24 +10,36 @@ namespace {
 constexpr double kSumTolerance = 1e-4;
 
 template <class T>
-bool none_negative(Size size, const T* y) {
+bool none_negative(Size rows, Size columns, const T* y, Size stride) {
   bool good = true;
-  for (Size i = 0; i < size; ++i) good &= y[i] >= 0;
+  for (Size i = 0; i < rows; ++i) {
+    for (Size j = 0; j < columns; ++j) good &= y[i * stride + j] >= 0;
+  }
   return good;
 }
 
 template <class T>
-bool probabilities(Size rows, Size columns, const T* y, bool sum_to_one) {
+bool probabilities(Size rows, Size columns, const T* y, Size stride, bool sum_to_one) {
   for (Size i = 0; i < rows; ++i) {
     double sum = 0;
     for (Size j = 0; j < columns; ++j) {
-      const T value = y[i * columns + j];
+      const T value = y[i * stride + j];
       if (!(value >= 0 && value <= 1)) return false;
       sum += static_cast<double>(value);
     }
     if (sum_to_one && std::abs(sum - 1) > kSumTolerance) return false;
   }
   return true;
+}
+
+// Whether values, finite where that matters, are in the range of their loss.
+template <class T>
+bool accept_values(const Term& term, Size rows, const T* y, Size stride) {
+  const auto [kind, width] = term.rule;
+  if (kind == TargetKind::values) return true;
+  if (kind == TargetKind::counts) return none_negative(rows, width, y, stride);
+  if (kind == TargetKind::classes && width < 2) return false;
+  return probabilities(rows, width, y, stride, kind == TargetKind::classes);
 }
 
 }  // namespace
@@ -38,17 +51,19 @@ bool labels_in_range(Size rows, const Index* labels, Size classes) {
 }
 
 template <class T>
-bool accept_batch(const Kernels<T>& kernels, const TargetRule& rule, Size in, const Batch<T>& batch) {
-  const auto [kind, width] = rule;
+bool accept_batch(const Kernels<T>& kernels, const std::vector<Term>& terms, Size in, const Batch<T>& batch) {
+  const Size width = target_width(terms);
   if (batch.rows < 1 || !kernels.all_finite(batch.rows * in, batch.x)) return false;
   if (batch.y.labels != nullptr) {
-    if (kind != TargetKind::classes || width < 2 || !labels_in_range(batch.rows, batch.y.labels, width)) return false;
+    if (!takes_labels(terms) || width < 2 || !labels_in_range(batch.rows, batch.y.labels, width)) return false;
   } else {
-    const bool numbers = kind == TargetKind::values || kind == TargetKind::counts;
+    const bool numbers = std::any_of(terms.begin(), terms.end(), [](const Term& term) {
+      return term.rule.kind == TargetKind::values || term.rule.kind == TargetKind::counts;
+    });
     if (numbers && !kernels.all_finite(batch.rows * width, batch.y.values)) return false;
-    if (kind == TargetKind::counts && !none_negative(batch.rows * width, batch.y.values)) return false;
-    if (kind == TargetKind::classes && width < 2) return false;
-    if (!numbers && !probabilities(batch.rows, width, batch.y.values, kind == TargetKind::classes)) return false;
+    for (const Term& term : terms) {
+      if (!accept_values(term, batch.rows, batch.y.values + term.target, width)) return false;
+    }
   }
   if (batch.weights == nullptr) return true;
   bool negative = false, positive = false;
@@ -59,7 +74,7 @@ bool accept_batch(const Kernels<T>& kernels, const TargetRule& rule, Size in, co
   return positive && !negative && kernels.all_finite(batch.rows, batch.weights);
 }
 
-template bool accept_batch(const Kernels<float>&, const TargetRule&, Size, const Batch<float>&);
-template bool accept_batch(const Kernels<double>&, const TargetRule&, Size, const Batch<double>&);
+template bool accept_batch(const Kernels<float>&, const std::vector<Term>&, Size, const Batch<float>&);
+template bool accept_batch(const Kernels<double>&, const std::vector<Term>&, Size, const Batch<double>&);
 
 }  // namespace densegrad

@@ -1,7 +1,5 @@
 #include "network/bound_loss.hpp"
 
-#include "ops/row_blocks.hpp"
-
 namespace densegrad {
 
 template <class T>
@@ -22,13 +20,26 @@ double BoundLoss<T>::run(const Team& team, Targets<T> targets, const T* weights,
                              targets.stride, targets.labels == nullptr ? nullptr : targets.labels + first};
     p.read();
     sums_[static_cast<std::size_t>(block)] =
-        kernel_(p.rows(), p_.columns, p.data(), p.stride(), some, weights == nullptr ? nullptr : weights + first, scale,
-                dp.data(), dp.stride(), attributes_.data());
+        run_block(p, dp, some, weights == nullptr ? nullptr : weights + first, scale);
     dp.write();
   });
   double total = 0;
   for (const double sum : sums_) total += sum;
   return total;
+}
+
+template <class T>
+double BoundLoss<T>::run_block(const RowBlock<T>& p, const RowBlock<T>& dp, Targets<T> targets, const T* weights,
+                               double scale) const {
+  double sum = 0;
+  for (const Term& term : terms_) {
+    const Targets<T> own = {targets.values == nullptr ? nullptr : targets.values + term.target, targets.stride,
+                            targets.labels};
+    sum += kernels_.loss[static_cast<int>(term.kind)](p.rows(), term.columns, p.data() + term.column, p.stride(), own,
+                                                      weights, scale * term.weight, dp.data() + term.column,
+                                                      dp.stride(), term.attributes.data());
+  }
+  return sum;
 }
 
 template class BoundLoss<float>;

@@ -3,27 +3,31 @@
 #include <vector>
 
 #include "base/aligned_buffer.hpp"
+#include "network/loss_terms.hpp"
 #include "ops/panels.hpp"
+#include "ops/row_blocks.hpp"
 #include "ops/team.hpp"
 
 namespace densegrad {
 
-/// A loss bound to a prediction p in panels and to the place of its gradient dp, which may be p.
+/// A sum of losses bound to a prediction p in panels and to the place of its gradient dp, which may be p.
 template <class T>
 class BoundLoss {
  public:
-  BoundLoss(const Kernels<T>& kernels, int loss, std::vector<double> attributes)
-      : kernels_(kernels), kernel_(kernels.loss[loss]), attributes_(std::move(attributes)) {}
+  BoundLoss(const Kernels<T>& kernels, std::vector<Term> terms) : kernels_(kernels), terms_(std::move(terms)) {}
 
   void prepare(Panels<T> p, Panels<T> dp, int threads);
 
-  /// Called by every thread of a team: sum over rows of scale weight_i l_i. Leaves the gradient of that in dp.
+  /// Called by every thread of a team: the terms' sum over rows of scale weight_i l_i. Leaves the gradient of that in
+  /// dp.
   double run(const Team& team, Targets<T> targets, const T* weights, double scale);
 
  private:
+  double run_block(const RowBlock<T>& p, const RowBlock<T>& dp, Targets<T> targets, const T* weights,
+                   double scale) const;
+
   const Kernels<T>& kernels_;
-  typename Kernels<T>::Loss kernel_;
-  std::vector<double> attributes_;
+  std::vector<Term> terms_;
   Panels<T> p_, dp_;
   AlignedBuffer<T> scratch_;
   std::vector<double> sums_;  // of each block of rows

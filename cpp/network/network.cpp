@@ -65,7 +65,7 @@ class Network<T>::Implementation {
         whole_(common_, plan_),
         keeping_(common_, plan_, stages_for(stages_, plan_, plan_.output), plan_.output, Purpose::keep) {
     if (plan_.optimizer) prepare_optimizer();
-    if (plan_.loss) training_.emplace(common_, plan_, stages_);
+    if (plan_.has_loss()) training_.emplace(common_, plan_, stages_);
   }
 
   bool predict(Size rows, const T* x, T* out, Accept accept) {
@@ -172,7 +172,7 @@ class Network<T>::Implementation {
 
   bool accepts(const Batch<T>& batch) const {
     require(training_.has_value(), "a loss");
-    return accept_batch(common_.kernels, training_->targets(), input_width(), batch);
+    return accept_batch(common_.kernels, training_->terms(), input_width(), batch);
   }
 
  private:

@@ -7,6 +7,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "network/loss_terms.hpp"
+
 namespace densegrad {
 namespace {
 
@@ -159,7 +161,7 @@ Stage make_stage(const Node& node) {
 }
 
 bool read_once(const Plan& plan, Size buffer) {
-  Size readers = buffer == plan.output || (plan.loss && buffer == plan.prediction) ? 1 : 0;
+  Size readers = buffer == plan.output || (plan.has_loss() && buffer == plan.prediction) ? 1 : 0;
   for (const Node& node : plan.nodes) readers += std::count(node.inputs.begin(), node.inputs.end(), buffer);
   return readers == 1;
 }
@@ -212,9 +214,9 @@ std::vector<Stage> make_stages(const Plan& plan) {
   if (stages.empty()) refuse("expected at least one node");
   check_sharing(plan);
   stages_for(stages, plan, plan.output);
-  if (plan.loss) {
-    find_primitive("loss", plan.loss.primitive);
+  if (plan.has_loss()) {
     stages_for(stages, plan, plan.prediction);
+    loss_terms(plan);
   }
   if (plan.optimizer) find_primitive("optimizer", plan.optimizer.primitive);
   return stages;

@@ -17,10 +17,10 @@ template <class T>
 Training<T>::Training(const Common<T>& common, const Plan& plan, const std::vector<Stage>& stages)
     : pass_(common, plan, stages_for(stages, plan, plan.prediction), plan.prediction, Purpose::train),
       evaluation_(common, plan, stages_for(stages, plan, plan.prediction), plan.prediction, Purpose::predict),
-      loss_(common.kernels, static_cast<int>(loss_named(plan.loss.primitive)),
-            attribute_values(find_primitive("loss", plan.loss.primitive), plan.loss.attributes)),
+      terms_(loss_terms(plan)),
+      loss_(common.kernels, terms_),
       inputs_(plan.widths[static_cast<std::size_t>(plan.input)]),
-      targets_(target_rule(plan.loss.primitive, plan.widths[static_cast<std::size_t>(plan.prediction)])) {}
+      targets_(target_width(terms_)) {}
 
 template <class T>
 double Training<T>::loss(const Batch<T>& batch) {
@@ -54,7 +54,7 @@ double Training<T>::run(const Batch<T>& data, const Index* order, const Index* u
   if (data.y.labels != nullptr && !gather_labels(data.y.labels, order)) {
     return std::numeric_limits<double>::quiet_NaN();
   }
-  pass_.expect(data, targets_.width, order + pass_.rows(), upcoming);
+  pass_.expect(data, targets_, order + pass_.rows(), upcoming);
   return run(gather(data, order), order, learning);
 }
 
@@ -78,7 +78,7 @@ Batch<T> Training<T>::part_of(const Batch<T>& batch, Size first, Size rows) cons
   Batch<T> part;
   part.rows = rows;
   part.x = batch.x + first * inputs_;
-  if (batch.y.values != nullptr) part.y.values = batch.y.values + first * targets_.width;
+  if (batch.y.values != nullptr) part.y.values = batch.y.values + first * targets_;
   if (batch.y.labels != nullptr) part.y.labels = batch.y.labels + first;
   if (batch.weights != nullptr) part.weights = batch.weights + first;
   return part;
@@ -91,7 +91,7 @@ bool Training<T>::gather_labels(const Index* labels, const Index* order) {
   bool good = true;
   for (Size i = 0; i < pass_.rows(); ++i) {
     gathered[i] = labels[order[i]];
-    good &= gathered[i] >= 0 && gathered[i] < targets_.width;
+    good &= gathered[i] >= 0 && gathered[i] < targets_;
   }
   return good;
 }
@@ -105,10 +105,9 @@ Batch<T> Training<T>::gather(const Batch<T>& data, const Index* order) {
   if (data.y.labels != nullptr) {
     batch.y.labels = labels_.data();
   } else {
-    T* values = values_.reserve(pass_.rows() * targets_.width);
+    T* values = values_.reserve(pass_.rows() * targets_);
     for (Size i = 0; i < pass_.rows(); ++i) {
-      std::copy_n(data.y.values + static_cast<Size>(order[i]) * targets_.width, targets_.width,
-                  values + i * targets_.width);
+      std::copy_n(data.y.values + static_cast<Size>(order[i]) * targets_, targets_, values + i * targets_);
     }
     batch.y.values = values;
   }

@@ -13,8 +13,7 @@ class Training {
  public:
   Training(const Common<T>& common, const Plan& plan, const std::vector<Stage>& stages);
 
-  /// What the loss asks of the targets.
-  const TargetRule& targets() const { return targets_; }
+  const std::vector<Term>& terms() const { return terms_; }
 
   /// The mean loss of a batch, whose activations are held for a part of its rows at a time.
   double loss(const Batch<T>& batch);
@@ -32,17 +31,17 @@ class Training {
 
  private:
   double run(const Batch<T>& batch, const Index* order, const Learning<T>& learning);
-  Targets<T> targets_of(const Batch<T>& batch) const { return {batch.y.values, targets_.width, batch.y.labels}; }
+  Targets<T> targets_of(const Batch<T>& batch) const { return {batch.y.values, targets_, batch.y.labels}; }
   Batch<T> part_of(const Batch<T>& batch, Size first, Size rows) const;
   bool gather_labels(const Index* labels, const Index* order);
   Batch<T> gather(const Batch<T>& data, const Index* order);
 
   Pass<T> pass_;
   Pass<T> evaluation_;
+  std::vector<Term> terms_;
   BoundLoss<T> loss_;
-  Size inputs_;
-  TargetRule targets_;
-  bool bound_ = false;  // loss_ is, to pass_ as it is laid out
+  Size inputs_, targets_;  // columns of x and of y
+  bool bound_ = false;     // loss_ is, to pass_ as it is laid out
   AlignedBuffer<Index> labels_;
   AlignedBuffer<T> values_;
   AlignedBuffer<T> weights_;

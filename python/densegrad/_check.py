@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -176,6 +176,19 @@ def finite(who: str, what: str, values: FloatArray, raw: np.ndarray[Any, Any] | 
     if np.isfinite(original):
         came += f", too large for {values.dtype}"
     raise ValueError(f"{who}: expected finite {what}, got {came}")
+
+
+def parts(who: str, what: str, given: Any, names: Sequence[str]) -> list[Any]:
+    """One for each name, out of a dict or, in their order, a list."""
+    if isinstance(given, Mapping):
+        if set(given) != set(names):
+            raise ValueError(f"{who}: expected {what} of {', '.join(names)}, got {', '.join(map(str, given))}")
+        return [given[name] for name in names]
+    if not isinstance(given, list | tuple):
+        raise TypeError(f"{who}: expected {what} in a list or dict, got {_describe(given)}")
+    if len(given) != len(names):
+        raise ValueError(f"{who}: expected {what} for each of {', '.join(names)}, got {len(given)}")
+    return list(given)
 
 
 def matrix(who: str, what: str, value: Any, width: int, dtype: str) -> FloatArray:

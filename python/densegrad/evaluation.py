@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -11,26 +11,75 @@ from densegrad import _backend, _check, metrics, plan
 from densegrad._class_weight import row_weights
 from densegrad._feed import Features, blocks, features
 from densegrad._numpy.types import FloatArray, IndexArray
-from densegrad._primitives import PRIMITIVES
+from densegrad._primitives import PRIMITIVES, Primitive
 from densegrad.metrics import Metric
 
 if TYPE_CHECKING:
     from densegrad.model import BaseModel
 
 Rows = tuple[Features, FloatArray | IndexArray, FloatArray | None]  # x, y, sample_weight
+Named = Mapping[str, Mapping[str, Metric]]  # metrics of each output, by the names of both
+
+
+class Part(NamedTuple):
+    """One output under its loss: its columns of the prediction and of y, and what a history puts before its values."""
+
+    output: str
+    term: plan.LossTerm
+    columns: slice
+    targets: slice
+    prefix: str
+
+    @property
+    def row(self) -> Primitive:
+        """The loss's row of the table."""
+        return PRIMITIVES[self.term.primitive]
+
+
+def parts_of(model: BaseModel, loss: plan.Loss) -> list[Part]:
+    """The outputs that the terms of a loss read."""
+    parts, column, target = [], 0, 0
+    for (name, width), term in zip(model.outputs.items(), loss.each(), strict=True):
+        targets = width // PRIMITIVES[term.primitive].predictions
+        prefix = f"{name}_" if loss.terms else ""
+        parts.append(Part(name, term, slice(column, column + width), slice(target, target + targets), prefix))
+        column, target = column + width, target + targets
+    return parts
 
 
 def checked_rows(
     who: str, model: BaseModel, loss: plan.Loss, x: Any, y: Any, sample_weight: Any, class_weight: Any = None
 ) -> Rows:
     """x, y and weights, converted, and refused where anything about them is wrong; the model stays as it is."""
-    row, outputs = PRIMITIVES[loss.primitive], model.output_size
     x = model.join_inputs(who, x)
     width = _check.feature_count(who, x) if model.input_size is None else model.input_size
     x = features(who, x, width, model.dtype)
-    y = _check.targets(who, row, y, len(x), outputs, model.dtype)
     sample_weight = _check.sample_weight(who, sample_weight, len(x), model.dtype)
+    if loss.terms:
+        if class_weight is not None:
+            raise ValueError(f"{who}: class_weight expects one loss, got a sum of {len(loss.terms)}")
+        return x, _joined_targets(who, model, loss, y, len(x)), sample_weight
+    row, outputs = PRIMITIVES[loss.primitive], model.output_size
+    y = _check.targets(who, row, y, len(x), outputs, model.dtype)
     return x, y, row_weights(who, row, class_weight, y, outputs, sample_weight, model.dtype)
+
+
+def _joined_targets(who: str, model: BaseModel, loss: plan.Loss, y: Any, rows: int) -> FloatArray:
+    """The targets of all outputs side by side, labels as one-hot rows."""
+    parts = parts_of(model, loss)
+    if len(parts) == 1 and not isinstance(y, Mapping):
+        given = [y]
+    elif isinstance(y, Mapping | list | tuple):
+        given = _check.parts(who, "y", y, [part.output for part in parts])
+    else:
+        whole = _check.matrix(who, "y", y, parts[-1].targets.stop, model.dtype)
+        given = [whole[:, part.targets] for part in parts]
+    arrays = []
+    for part, one in zip(parts, given, strict=True):
+        width = part.columns.stop - part.columns.start
+        own = _check.targets(f"{who}({part.output})", part.row, one, rows, width, model.dtype)
+        arrays.append(np.eye(width, dtype=model.dtype)[own] if own.ndim == 1 else own)
+    return np.concatenate(arrays, axis=1)
 
 
 def validation_rows(who: str, model: BaseModel, loss: plan.Loss, data: Any, training: Rows) -> Rows | None:
@@ -67,11 +116,11 @@ def split_rows(who: str, rows: Rows, share: Any) -> tuple[Rows, Rows]:
 
 
 def measured_rows(
-    model: BaseModel, loss: plan.Loss, named: Mapping[str, Metric], rows: Rows, validation: Rows | None
+    model: BaseModel, loss: plan.Loss, named: Named, rows: Rows, validation: Rows | None
 ) -> dict[str, float]:
     """What an epoch's end adds to the loss: metrics of the rows trained on, and all of the validation rows."""
     values = {}
-    if named:
+    if any(named.values()):
         values.update(measure(model, loss, named, rows))
         del values["loss"]
     if validation is not None:
@@ -85,44 +134,56 @@ def evaluate(
     x: Any,
     y: Any,
     loss: plan.Loss,
-    given: Sequence[str | Metric],
+    given: Any,
     sample_weight: Any,
     class_weight: Any,
 ) -> dict[str, float]:
     """Check the rows, then ``measure`` them."""
     model.require_built("evaluate")
     model.check_loss(who, loss)
-    named = metrics.check(who, given)
+    named = model.check_metrics(who, given)
     return measure(model, loss, named, checked_rows(who, model, loss, x, y, sample_weight, class_weight))
 
 
-def rehearse(model: BaseModel, loss: plan.Loss, named: Mapping[str, Metric], *parts: Rows | None) -> None:
+def rehearse(model: BaseModel, loss: plan.Loss, named: Named, *groups: Rows | None) -> None:
     """Try the library's metrics on the targets, so that what they refuse is refused before the first update."""
-    for rows in parts:
-        if rows is not None:
-            nothing = np.broadcast_to(np.zeros((), model.dtype), (len(rows[0]), model.output_size))
-            _scored(loss, {name: metric for name, metric in named.items() if metrics.is_own(metric)}, nothing, rows)
+    for part in parts_of(model, loss):
+        own = {name: metric for name, metric in named.get(part.output, {}).items() if metrics.is_own(metric)}
+        for rows in groups:
+            if rows is not None:
+                nothing = np.broadcast_to(np.zeros((), model.dtype), (len(rows[0]), model.output_size))
+                _scored(part, own, nothing[:, part.columns], _targets(part, rows[1]), rows[2])
 
 
-def measure(model: BaseModel, loss: plan.Loss, named: Mapping[str, Metric], rows: Rows) -> dict[str, float]:
-    """Loss and metrics of checked rows, from one forward pass."""
+def measure(model: BaseModel, loss: plan.Loss, named: Named, rows: Rows) -> dict[str, float]:
+    """Loss and metrics of checked rows, from one forward pass; of a sum also the loss of each output."""
     x, y, sample_weight = rows
     ops = _backend.active()
-    parts = [model.scores(block, loss) for block in blocks(x)]
-    lowered, scores = parts[0][0], np.concatenate([part for _, part in parts]) if len(parts) > 1 else parts[0][1]
-    value, _ = ops.loss(lowered.primitive, scores, y, sample_weight, **lowered.attributes)
-    link = PRIMITIVES[lowered.primitive].link
-    if named and link is not None:
-        scores = ops.activation_forward(link, scores)
-    return {"loss": float(value), **_scored(lowered, named, scores, rows)}
+    found = [model.scores(block, loss) for block in blocks(x)]
+    lowered, scores = found[0][0], found[0][1] if len(found) == 1 else np.concatenate([part for _, part in found])
+    values = {"loss": 0.0}
+    for part in parts_of(model, lowered):
+        p, t = np.ascontiguousarray(scores[:, part.columns]), _targets(part, y)
+        value, _ = ops.loss(part.term.primitive, p, t, sample_weight, **part.term.attributes)
+        values["loss"] += part.term.weight * float(value)
+        if loss.terms:
+            values[f"{part.prefix}loss"] = float(value)
+        own = named.get(part.output, {})
+        if own and part.row.link is not None:
+            p = ops.activation_forward(part.row.link, p)
+        values.update({part.prefix + name: one for name, one in _scored(part, own, p, t, sample_weight).items()})
+    return values
 
 
-def _scored(loss: plan.Loss, named: Mapping[str, Metric], prediction: FloatArray, rows: Rows) -> dict[str, float]:
+def _targets(part: Part, y: Any) -> Any:
+    """The part's own columns of y; labels are those of the only one."""
+    return y if y.ndim == 1 else np.ascontiguousarray(y[:, part.targets])
+
+
+def _scored(part: Part, named: Mapping[str, Metric], prediction: Any, y: Any, sample_weight: Any) -> dict[str, float]:
     """Each metric of the prediction."""
-    _, y, sample_weight = rows
-    row = PRIMITIVES[loss.primitive]
-    prediction = prediction[:, : prediction.shape[1] // row.predictions]  # it begins with the values themselves
-    one_hot = y.ndim == 2 and prediction.shape[1] > 1 and row.target != "probabilities"
+    prediction = prediction[:, : prediction.shape[1] // part.row.predictions]  # it begins with the values themselves
+    one_hot = y.ndim == 2 and prediction.shape[1] > 1 and part.row.target != "probabilities"
     labels = y.argmax(axis=1) if one_hot else y  # such a row names one class
     return {
         name: metrics.score(name, metric, prediction, labels if metrics.takes_labels(metric) else y, sample_weight)

@@ -13,7 +13,7 @@ from densegrad._numpy.types import FloatArray
 from densegrad.evaluation import checked_rows
 from densegrad.graph.custom import MissingRuleError
 from densegrad.graph.structure import leaves, paths, rebuilt
-from densegrad.losses import Loss, resolve
+from densegrad.losses import AnyLoss
 from densegrad.model import BaseModel
 from densegrad.pieces import network_of
 
@@ -46,7 +46,7 @@ class GradientReport(Mapping[str, float]):
 
 
 @overload
-def check_gradients(model: BaseModel, x: Any, y: Any, loss: str | Loss) -> GradientReport: ...
+def check_gradients(model: BaseModel, x: Any, y: Any, loss: AnyLoss) -> GradientReport: ...
 @overload
 def check_gradients(model: Callable[..., Any], *args: Any) -> GradientReport: ...
 def check_gradients(model: BaseModel | Callable[..., Any], *args: Any, **named: Any) -> GradientReport:
@@ -88,9 +88,9 @@ def check_gradients(model: BaseModel | Callable[..., Any], *args: Any, **named: 
     return _check_function(model, *args, **named)
 
 
-def _check_model(model: BaseModel, x: Any, y: Any, loss: str | Loss) -> GradientReport:
+def _check_model(model: BaseModel, x: Any, y: Any, loss: AnyLoss) -> GradientReport:
     model.require_built("check_gradients")
-    named = resolve("check_gradients", loss)
+    named = model.resolve_loss("check_gradients", loss)
     exact = model.copy(dtype="float64")
     rows, y, _ = checked_rows("check_gradients", exact, named, x, y, None)
     x = whole(rows).copy()

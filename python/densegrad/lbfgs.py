@@ -18,9 +18,8 @@ from densegrad._progress import progress_bar
 from densegrad.errors import DivergenceError, taken
 from densegrad.evaluation import Rows, checked_rows, measured_rows, rehearse, validation_rows
 from densegrad.history import History
-from densegrad.losses import Loss, named, resolve
+from densegrad.losses import AnyLoss, named
 from densegrad.metrics import Metric
-from densegrad.metrics import check as check_metrics
 from densegrad.pieces import network_of
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def fit(
     x: Any,
     y: Any,
     *,
-    loss: str | Loss,
+    loss: AnyLoss,
     optimizer: LBFGS,
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -104,10 +103,10 @@ def fit(
     if model.turn.locked():
         raise taken(who)
     with model.turn:
-        resolved = resolve(who, loss)
+        resolved = model.resolve_loss(who, loss)
         model.check_loss(who, resolved)
         iterations = optimizer.max_iter if epochs is None else _check.count(who, "epochs", epochs)
-        names = check_metrics(who, metrics)
+        names = model.check_metrics(who, metrics)
         rows = checked_rows(who, model, resolved, x, y, sample_weight, class_weight)
         _check_whole(who, batch_size, len(rows[0]))
         validation = validation_rows(who, model, resolved, validation_data, rows)

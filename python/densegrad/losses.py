@@ -15,6 +15,7 @@ Huber(delta=0.2)
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -35,8 +36,10 @@ __all__ = [
     "Loss",
     "Poisson",
     "Quantile",
+    "Sum",
     "available",
     "resolve",
+    "resolve_sum",
 ]
 
 
@@ -239,6 +242,32 @@ class NLL(Loss):
     primitive = "nll"
 
 
+Given = str | Loss
+
+
+@dataclass(frozen=True, repr=False)
+class Sum:
+    """The sum of weight times loss over the outputs of a ``Model``.
+
+    Args:
+        losses: One for each output, in a list or by name in a dict; one alone is that of each.
+        weights: Likewise, each at least 0; 1 where none are given.
+
+    >>> import densegrad as dg
+    >>> dg.losses.Sum(["mse", "cross_entropy"], [1.0, 0.3])
+    Sum(['mse', 'cross_entropy'], [1.0, 0.3])
+    """
+
+    losses: Given | Sequence[Given] | Mapping[str, Given]
+    weights: Sequence[float] | Mapping[str, float] | None = None
+
+    def __repr__(self) -> str:
+        shown = [self.losses] if self.weights is None else [self.losses, self.weights]
+        return f"Sum({', '.join(map(repr, shown))})"
+
+
+AnyLoss = Given | Sum | Sequence[Given] | Mapping[str, Given]  # what a user may give for a loss
+
 _CLASSES: dict[str, type[Loss]] = {
     cls.primitive: cls
     for cls in (
@@ -263,27 +292,57 @@ def resolve(who: str, loss: Any) -> plan.Loss:
     return plan.Loss(row.name, -1, _check.attributes(who, row, {}))
 
 
-def named(loss: plan.Loss) -> str | Loss:
+def resolve_sum(who: str, loss: Any, outputs: Sequence[str]) -> plan.Loss:
+    """The sum of a loss for each of the outputs."""
+    given = loss if isinstance(loss, Sum) else Sum(loss)
+    losses, weights = [given.losses] * len(outputs), [1.0] * len(outputs)
+    if isinstance(given.losses, Mapping | list | tuple):
+        losses = _check.parts(who, "loss", given.losses, outputs)
+    if given.weights is not None:
+        weights = _check.parts(who, "loss_weights", given.weights, outputs)
+    terms = tuple(
+        plan.LossTerm(one.primitive, one.attributes, _check.real(who, "weight of a loss", weight, 0.0))
+        for one, weight in zip((resolve(who, loss) for loss in losses), weights, strict=True)
+    )
+    if not any(term.weight for term in terms):
+        raise ValueError(f"{who}: expected a loss of positive weight, got {len(terms)} of weight 0")
+    return plan.Loss("sum", -1, {}, terms)
+
+
+def named(loss: plan.Loss) -> str | Loss | Sum:
     """What a user would write: the name, or an object where a parameter is not at its default."""
-    if not _changed(loss.primitive, loss.attributes):
-        return loss.primitive
-    return _CLASSES[loss.primitive](**loss.attributes)
+    each = [_named(term) for term in loss.each()]
+    if not loss.terms:
+        return each[0]
+    weights = [term.weight for term in loss.terms]
+    return Sum(each, None if set(weights) == {1.0} else weights)
 
 
-def to_json(loss: str | Loss | None) -> Any:
-    """A loss as files keep it: a name, or a name with attributes."""
+def _named(term: plan.LossTerm) -> str | Loss:
+    if not _changed(term.primitive, term.attributes):
+        return term.primitive
+    return _CLASSES[term.primitive](**term.attributes)
+
+
+def to_json(loss: Any) -> Any:
+    """A loss as files keep it: a name, a name with attributes, or those of a sum and their weights."""
+    if isinstance(loss, Sum):
+        each: Any = loss.losses  # a list, in a model that was trained
+        return {"sum": [to_json(one) for one in each], "weights": loss.weights}
     return {"name": loss.primitive, **loss.attributes} if isinstance(loss, Loss) else loss
 
 
-def from_json(who: str, described: Any) -> str | Loss | None:
+def from_json(who: str, described: Any) -> Any:
     """The loss that a file describes."""
     if described is None:
         return None
+    if isinstance(described, dict) and "sum" in described:
+        return Sum([from_json(who, one) for one in described["sum"]], described["weights"])
     if not isinstance(described, dict):
         return _check.primitive(who, "loss", described).name
     attributes = {key: value for key, value in described.items() if key != "name"}
     row = _check.primitive(who, "loss", described["name"])
-    return named(plan.Loss(row.name, -1, _check.attributes(who, row, attributes)))
+    return _named(plan.LossTerm(row.name, _check.attributes(who, row, attributes)))
 
 
 def _changed(primitive: str, attributes: Any) -> dict[str, float]:

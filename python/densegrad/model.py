@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from densegrad import _backend, _check, files, plan
+from densegrad import _backend, _check, files, metrics, plan
 from densegrad._feed import Features, blocks, features
 from densegrad._memory import aligned_zeros
 from densegrad._numpy.types import FloatArray
 from densegrad._primitives import PRIMITIVES
 from densegrad.layers import Layer, PythonActivation, Standardize, describe, flattened, is_function
-from densegrad.losses import Loss, resolve
+from densegrad.losses import AnyLoss, Loss, Sum, resolve
 from densegrad.pieces import network_of
 from densegrad.summary import Step, Summary, stacked, summarize
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from densegrad.metrics import Metric
     from densegrad.optimizers import Optimizer
     from densegrad.trace import Trace
+
+
+_OUTPUT = "output0"  # the name of an output that has none
 
 
 class BaseModel:
@@ -50,7 +53,7 @@ class BaseModel:
         self.dtype = _check.dtype(who, dtype)
         self.seed = None if seed is None else _check.count(who, "seed", seed, low=0)
         self.generator = np.random.default_rng(self.seed)
-        self.loss: str | Loss | None = None
+        self.loss: str | Loss | Sum | None = None
         self.input_size: int | None = None
         self._parameters: FloatArray | None = None
         self._gradients: FloatArray | None = None
@@ -95,9 +98,22 @@ class BaseModel:
         raise NotImplementedError
 
     @property
-    def last_primitive(self) -> str:
-        """The primitive that makes the output."""
+    def outputs(self) -> dict[str, int]:
+        """The width of each output, by name."""
+        return {_OUTPUT: self.output_size}
+
+    @property
+    def last_primitives(self) -> tuple[str, ...]:
+        """The primitive that makes each output."""
         raise NotImplementedError
+
+    def resolve_loss(self, who: str, loss: AnyLoss | None) -> plan.Loss:
+        """The loss a user named or made for this model."""
+        return resolve(who, loss)
+
+    def check_metrics(self, who: str, given: Any) -> Mapping[str, Mapping[str, Metric]]:
+        """The metrics a user gave for this model, by output and name."""
+        return {_OUTPUT: metrics.check(who, given)}
 
     def wire(self, builder: plan.PlanBuilder) -> Sequence[int]:
         """Append this model's nodes behind buffer 0; gives the buffers of its outputs."""
@@ -190,7 +206,8 @@ class BaseModel:
                 pass
         self.require_built("predict")
         assert self.input_size is not None
-        rows = features(f"{type(self).__name__}.predict", x, self.input_size, self.dtype, empty=True)
+        who = f"{type(self).__name__}.predict"
+        rows = features(who, self.join_inputs(who, x), self.input_size, self.dtype, empty=True)
         parts = [self._network().predict(block) for block in blocks(rows)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
@@ -203,12 +220,12 @@ class BaseModel:
         who = f"{type(self).__name__}.predict_proba"
         x = self._features("predict_proba", x, empty=True)
         if self.loss is not None:
-            loss, scores = self.scores(x, resolve(who, self.loss))
+            loss, scores = self.scores(x, self.resolve_loss(who, self.loss))
             link = PRIMITIVES[loss.primitive].link
             if link is not None:
                 y: FloatArray = _backend.active().activation_forward(link, scores)
                 return y
-        if self._last_range() == (0, 1):
+        if _range(self.last_primitives[0]) == (0, 1):
             return self.predict(x)
         trained = "no loss yet" if self.loss is None else repr(self.loss)
         raise ValueError(f"{who}: expected a model trained with a loss on probabilities, got {trained}")
@@ -246,7 +263,7 @@ class BaseModel:
         if isinstance(first, Standardize) and not first.fitted:
             first.adapt(x)
 
-    def fit(self, x: Any, y: Any, *, loss: str | Loss, optimizer: Optimizer | LBFGS, **options: Any) -> History:
+    def fit(self, x: Any, y: Any, *, loss: AnyLoss, optimizer: Optimizer | LBFGS, **options: Any) -> History:
         """Train on mini-batches; the options and their meaning are those of ``Trainer.fit``.
 
 
@@ -264,7 +281,7 @@ class BaseModel:
         x: Any,
         y: Any,
         *,
-        loss: str | Loss | None = None,
+        loss: AnyLoss | None = None,
         metrics: Sequence[str | Metric] = (),
         sample_weight: Any = None,
         class_weight: Any = None,
@@ -286,7 +303,9 @@ class BaseModel:
         who = f"{type(self).__name__}.evaluate"
         if loss is None and self.loss is None:
             raise ValueError(f"{who}: expected loss=..., because the model has not been trained with one")
-        return evaluate(who, self, x, y, resolve(who, loss or self.loss), metrics, sample_weight, class_weight)
+        return evaluate(
+            who, self, x, y, self.resolve_loss(who, loss or self.loss), metrics, sample_weight, class_weight
+        )
 
     def trace(self, x: Any, y: Any, loss: str | Loss) -> Trace:
         """Every quantity of one forward and backward pass: x, z, y, dy, dz, dw, db of each layer."""
@@ -384,17 +403,13 @@ class BaseModel:
 
     def check_loss(self, who: str, loss: plan.Loss) -> None:
         """Refuse a loss on probabilities over a last layer that does not give them."""
-        row = PRIMITIVES[loss.primitive]
-        if row.target == "probabilities" and row.link == "identity" and self._last_range() != (0, 1):
-            raise ValueError(
-                f"{who}: {row.name} expects probabilities from the last layer; give it activation='sigmoid', "
-                f"or train with {row.name}_with_logits"
-            )
-
-    def _last_range(self) -> tuple[float, float]:
-        """The range of the model's outputs."""
-        row = PRIMITIVES.get(self.last_primitive)
-        return (-np.inf, np.inf) if row is None else row.range
+        for term, last in zip(loss.each(), self.last_primitives, strict=True):
+            row = PRIMITIVES[term.primitive]
+            if row.target == "probabilities" and row.link == "identity" and _range(last) != (0, 1):
+                raise ValueError(
+                    f"{who}: {row.name} expects probabilities from the last layer; give it activation='sigmoid', "
+                    f"or train with {row.name}_with_logits"
+                )
 
     def scores(self, x: FloatArray, loss: plan.Loss) -> tuple[plan.Loss, FloatArray]:
         """The loss as lowered, fused where it absorbs the last activation, and what it reads."""
@@ -404,6 +419,12 @@ class BaseModel:
             return lowered.loss, self._network().predict(x)
         cut = replace(lowered, output=lowered.loss.prediction)
         return lowered.loss, network_of(cut, self.parameters).predict(x)
+
+
+def _range(primitive: str) -> tuple[float, float]:
+    """The range of what a primitive gives."""
+    row = PRIMITIVES.get(primitive)
+    return (-np.inf, np.inf) if row is None else row.range
 
 
 class Sequential(BaseModel):
@@ -442,8 +463,8 @@ class Sequential(BaseModel):
         return width
 
     @property
-    def last_primitive(self) -> str:
-        return self._layers[-1].last_primitive
+    def last_primitives(self) -> tuple[str, ...]:
+        return (self._layers[-1].last_primitive,)
 
     def wire(self, builder: plan.PlanBuilder) -> Sequence[int]:
         buffer = 0

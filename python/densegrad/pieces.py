@@ -23,6 +23,8 @@ class Pieces:
     """A plan cut at its Python activations, with the methods of ``Network``."""
 
     def __init__(self, plan: Plan, parameters: FloatArray, state: FloatArray | None) -> None:
+        if plan.loss is not None and plan.loss.terms:
+            raise ValueError("model: expected one loss where a Python activation splits the plan, got a sum of several")
         self._plan = plan
         self._parameters = parameters
         self._updates = _backend.active().Network(_without_python(plan), parameters, state)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from densegrad._primitives import PRIMITIVES
@@ -48,12 +48,27 @@ class Node:
 
 
 @dataclass(frozen=True)
+class LossTerm:
+    """``weight`` times a loss of so many columns of the prediction, those behind the term before it."""
+
+    primitive: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    weight: float = 1.0
+    columns: int = 0
+
+
+@dataclass(frozen=True)
 class Loss:
-    """The loss that training minimises, on the buffer ``prediction``."""
+    """The loss that training minimises, on the buffer ``prediction``: of all its columns, or the sum of ``terms``."""
 
     primitive: str
     prediction: int
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    terms: tuple[LossTerm, ...] = ()  # whose targets lie side by side as their columns do
+
+    def each(self) -> tuple[LossTerm, ...]:
+        """The terms, or the loss of all columns as one."""
+        return self.terms or (LossTerm(self.primitive, self.attributes),)
 
 
 @dataclass(frozen=True)
@@ -151,15 +166,19 @@ def lower(
     optimizer: Optimizer | None = None,
     noise_seed: int = 0,
 ) -> Plan:
-    """Lower what ``wire`` appends; ``loss.prediction`` is filled in here, and ``noise_seed`` is what dropout draws by.
+    """Lower what ``wire`` appends; what ``loss`` reads is filled in here, and ``noise_seed`` is what dropout draws by.
 
     A last activation that the loss absorbs (softmax under cross-entropy) stays in the plan for
     ``predict``, while the loss reads its input: applied once, and dz = a - y without a Jacobian.
     """
     builder = PlanBuilder(input_size, noise_seed)
-    output = builder.concatenate(wire(builder))
-    if loss is not None:
-        loss = _fused(loss, builder.nodes, output)
+    outputs = wire(builder)
+    output = builder.concatenate(outputs)
+    if loss is not None and not loss.terms:
+        primitive, prediction = _fused(loss.primitive, builder.nodes, output)
+        loss = replace(loss, primitive=primitive, prediction=prediction)
+    elif loss is not None:
+        loss = _sum(loss, builder, outputs, output)
     return Plan(
         dtype=dtype,
         widths=tuple(builder.widths),
@@ -172,9 +191,21 @@ def lower(
     )
 
 
-def _fused(loss: Loss, nodes: list[Node], output: int) -> Loss:
-    fuses = PRIMITIVES[loss.primitive].fuses
-    last = next(node for node in nodes if node.output == output)
-    if fuses and last.primitive == fuses[0]:
-        return Loss(fuses[1], last.inputs[0], loss.attributes)
-    return Loss(loss.primitive, output, loss.attributes)
+def _sum(loss: Loss, builder: PlanBuilder, outputs: Sequence[int], output: int) -> Loss:
+    """A sum with a term for each output; what the terms read lies side by side as the outputs do."""
+    fused = [_fused(term.primitive, builder.nodes, one) for term, one in zip(loss.terms, outputs, strict=True)]
+    read = [buffer for _, buffer in fused]
+    terms = tuple(
+        replace(term, primitive=primitive, columns=builder.widths[buffer])
+        for term, (primitive, buffer) in zip(loss.terms, fused, strict=True)
+    )
+    return replace(loss, prediction=output if read == list(outputs) else builder.concatenate(read), terms=terms)
+
+
+def _fused(loss: str, nodes: list[Node], output: int) -> tuple[str, int]:
+    """The loss to compute for one on ``output``, and the buffer it reads."""
+    fuses = PRIMITIVES[loss].fuses
+    for node in nodes:
+        if node.output == output and fuses and node.primitive == fuses[0]:
+            return fuses[1], node.inputs[0]
+    return loss, output

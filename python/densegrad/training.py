@@ -17,12 +17,11 @@ from densegrad._progress import progress_bar
 from densegrad.callbacks import Callback
 from densegrad.callbacks import check as check_callbacks
 from densegrad.errors import DivergenceError, taken
-from densegrad.evaluation import Rows, checked_rows, measured_rows, rehearse, split_rows, validation_rows
+from densegrad.evaluation import Named, Rows, checked_rows, measured_rows, rehearse, split_rows, validation_rows
 from densegrad.history import History
 from densegrad.lbfgs import LBFGS
-from densegrad.losses import Loss, named, resolve
+from densegrad.losses import AnyLoss, named
 from densegrad.metrics import Metric
-from densegrad.metrics import check as check_metrics
 from densegrad.optimizers import Optimizer
 from densegrad.pieces import network_of
 from densegrad.run import Run
@@ -50,7 +49,7 @@ class Trainer:
     (3.0, 1.0)
     """
 
-    def __init__(self, model: BaseModel, loss: str | Loss, optimizer: Optimizer) -> None:
+    def __init__(self, model: BaseModel, loss: AnyLoss, optimizer: Optimizer) -> None:
         if not hasattr(model, "plan_version"):
             raise TypeError(f"Trainer: expected model as an object such as dg.Sequential([...]), got {model!r}")
         if isinstance(optimizer, LBFGS):
@@ -59,7 +58,7 @@ class Trainer:
             raise TypeError(f"Trainer: expected optimizer as an object such as dg.SGD(0.1), got {optimizer!r}")
         self.model = model
         self.optimizer = optimizer
-        self._loss = resolve("Trainer", loss)
+        self._loss = model.resolve_loss("Trainer", loss)
         self._named = named(self._loss)
         model.check_loss("Trainer", self._loss)
         self._turn = model.turn
@@ -177,7 +176,7 @@ class Trainer:
             batch_size = _check.count(who, "batch_size", batch_size)
             told = check_callbacks(who, callbacks)
             _check.choice(who, "on_divergence", on_divergence, ("raise", "stop", "rollback"))
-            names = check_metrics(who, metrics)
+            names = self.model.check_metrics(who, metrics)
             rows = checked_rows(who, self.model, self._loss, x, y, sample_weight, class_weight)
             if validation_split is not None and validation_data is not None:
                 raise ValueError(f"{who}: expected validation_data or validation_split, got both")
@@ -240,7 +239,7 @@ class Trainer:
     # ---- inside
 
     def _one_epoch(
-        self, run: Run, rows: Rows, validation: Rows | None, names: Mapping[str, Metric], on_divergence: str, bar: Any
+        self, run: Run, rows: Rows, validation: Rows | None, names: Named, on_divergence: str, bar: Any
     ) -> None:
         """The rest of an epoch, and what is measured at its end."""
         before = self.state_dict() if on_divergence == "rollback" else None

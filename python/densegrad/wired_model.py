@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from densegrad import _check, files, wiring
+from densegrad import _check, files, metrics, wiring
+from densegrad._feed import Features, whole
 from densegrad._numpy.types import FloatArray
 from densegrad.layers import Layer, Standardize
+from densegrad.losses import AnyLoss, Sum, resolve_sum
+from densegrad.metrics import Metric
 from densegrad.model import BaseModel
-from densegrad.plan import PlanBuilder
+from densegrad.plan import Loss, PlanBuilder
 from densegrad.summary import Step
 from densegrad.trace import Trace
 from densegrad.wiring import Input, Value
+
+if TYPE_CHECKING:
+    from densegrad.history import History
+    from densegrad.lbfgs import LBFGS
+    from densegrad.optimizers import Optimizer
 
 Many = Value | Sequence[Value] | Mapping[str, Value]
 
@@ -80,8 +88,8 @@ class Model(BaseModel):
         return sum(self.outputs.values())
 
     @property
-    def last_primitive(self) -> str:
-        return _primitive(next(iter(self._outputs.values())))
+    def last_primitives(self) -> tuple[str, ...]:
+        return tuple(map(_primitive, self._outputs.values()))
 
     def build(self, input_size: int) -> None:
         if input_size != self._input_width:
@@ -138,10 +146,13 @@ class Model(BaseModel):
     def join_inputs(self, who: str, x: Any) -> Any:
         return self._joined(who, "x", x, self.inputs)
 
-    def prepare(self, x: FloatArray) -> None:
+    def prepare(self, x: Features) -> None:
         """The scaling of each ``Standardize`` that reads inputs alone, from their rows."""
+        if not any(isinstance(value.maker, Standardize) and not value.maker.fitted for value in self._made()):
+            return
         rows: dict[Standardize, list[FloatArray]] = {}
-        columns = {id(value): x[:, first : first + value.width] for value, first in self._input_columns()}
+        every = whole(x)
+        columns = {id(value): every[:, first : first + value.width] for value, first in self._input_columns()}
         for value in self._made():
             if isinstance(value.maker, Standardize) and not value.maker.fitted and id(value.sources[0]) in columns:
                 rows.setdefault(value.maker, []).append(columns[id(value.sources[0])])
@@ -163,6 +174,41 @@ class Model(BaseModel):
             dy: Gradient of a loss that lives elsewhere with respect to the output, or a list with one for each.
         """
         return _parted(super().backward(self._joined("Model.backward", "dy", dy, self.outputs)), self.inputs)
+
+    # ---- training
+
+    def fit(
+        self, x: Any, y: Any, *, loss: AnyLoss, optimizer: Optimizer | LBFGS, loss_weights: Any = None, **options: Any
+    ) -> History:
+        """Train on mini-batches, as ``Sequential.fit``.
+
+        Args:
+            x, y: Arrays, or several in a list or dict. Labels of several outputs are turned into one-hot rows.
+            loss: One alone, or one for each output in a list or dict; ``dg.losses.Sum`` has weights with them.
+            loss_weights: What each output's loss is multiplied by in their sum, in a list or dict; 1 by default.
+            optimizer: As for ``Sequential.fit``.
+            options: As for ``Sequential.fit``. Metrics are a list for every output, or a dict of lists by output.
+                Names in the history begin with the output's where there are several.
+        """
+        given = loss if loss_weights is None else Sum(loss, loss_weights)  # type: ignore[arg-type]
+        return super().fit(x, y, loss=given, optimizer=optimizer, **options)
+
+    def resolve_loss(self, who: str, loss: AnyLoss | None) -> Loss:
+        if len(self._outputs) == 1 and not isinstance(loss, Sum | Mapping | list | tuple):
+            return super().resolve_loss(who, loss)
+        return resolve_sum(who, loss, list(self._outputs))
+
+    def check_metrics(self, who: str, given: Any) -> Mapping[str, Mapping[str, Metric]]:
+        if not isinstance(given, Mapping):
+            given = dict.fromkeys(self._outputs, given)
+        for name in given:
+            _check.choice(who, "output", name, self._outputs)
+        return {name: metrics.check(who, own) for name, own in given.items()}
+
+    def predict_proba(self, x: Any) -> FloatArray:
+        if len(self._outputs) > 1:
+            raise ValueError(f"Model.predict_proba: expected a model of one output, got {len(self._outputs)}")
+        return super().predict_proba(x)
 
     def trace(self, x: Any, y: Any, loss: Any) -> Trace:
         raise ValueError("Model.trace: expected a Sequential, whose layers stand in a line")
@@ -207,16 +253,9 @@ class Model(BaseModel):
 
     def _joined(self, who: str, what: str, given: Any, widths: Mapping[str, int]) -> Any:
         """Arrays in a list or dict as one array, side by side; what is one already as it is."""
-        if isinstance(given, Mapping):
-            if set(given) != set(widths):
-                raise ValueError(f"{who}: expected {what} of {', '.join(widths)}, got {', '.join(map(str, given))}")
-            parts = [given[name] for name in widths]
-        elif len(widths) > 1 and isinstance(given, list | tuple):
-            parts = list(given)
-            if len(parts) != len(widths):
-                raise ValueError(f"{who}: expected {what} as {len(widths)} arrays, got {len(parts)}")
-        else:
+        if not isinstance(given, Mapping) and (len(widths) == 1 or not isinstance(given, list | tuple)):
             return given
+        parts = _check.parts(who, what, given, list(widths))
         arrays = [
             _check.matrix(f"{who}({name})", what, part, width, self.dtype)
             for (name, width), part in zip(widths.items(), parts, strict=True)

@@ -105,6 +105,22 @@ inline std::vector<std::string> names_of_optimizers() {
   return names;
 }
 
+// The losses of a plan's sum, or the one of all its columns.
+inline std::vector<LossTerm> terms_of(const Plan& plan) {
+  if (!plan.terms.empty()) return plan.terms;
+  return {{plan.loss, plan.widths[static_cast<std::size_t>(plan.prediction)], 1}};
+}
+
+// The loss that reads each column of the targets.
+inline std::vector<std::string> losses_of_targets(const Plan& plan) {
+  std::vector<std::string> losses;
+  for (const LossTerm& term : terms_of(plan)) {
+    const std::string& name = term.loss.primitive;
+    losses.insert(losses.end(), static_cast<std::size_t>(term.columns / predictions_of(name)), name);
+  }
+  return losses;
+}
+
 inline std::string described(const Plan& plan) {
   std::string text = std::to_string(plan.widths[static_cast<std::size_t>(plan.input)]);
   for (const Node& node : plan.nodes) {
@@ -165,11 +181,19 @@ class Reference {
     Rows d;
     for (const Real one : weights) weight += one;
     for (std::size_t i = 0; i < targets.size(); ++i) {
-      const Row& p = at(plan_.prediction)[i];
-      const LossFormula& formula = loss_formula(plan_.loss.primitive);
-      total += weights[i] / weight * formula.value(p, targets[i], plan_.loss.attributes);
-      d.push_back(formula.gradient(p, targets[i], plan_.loss.attributes));
-      for (Real& element : d.back()) element *= weights[i] / weight;
+      d.emplace_back();
+      auto first = at(plan_.prediction)[i].begin();
+      auto target = targets[i].begin();
+      for (const LossTerm& term : terms_of(plan_)) {
+        const LossFormula& formula = loss_formula(term.loss.primitive);
+        const Row p(first, first + term.columns);
+        const Row t(target, target + term.columns / predictions_of(term.loss.primitive));
+        const Real share = static_cast<Real>(term.weight) * weights[i] / weight;
+        total += share * formula.value(p, t, term.loss.attributes);
+        for (const Real element : formula.gradient(p, t, term.loss.attributes)) d.back().push_back(share * element);
+        first += term.columns;
+        target += static_cast<std::ptrdiff_t>(t.size());
+      }
     }
     backward(plan_.prediction, d);
     return total;
@@ -269,7 +293,7 @@ struct Problem {
         parameters(1, plan.parameter_count),
         state(static_cast<Size>(optimizer_formula(plan.optimizer.primitive).state.size()), plan.parameter_count),
         x(rows, in),
-        y(rows, plan.widths[static_cast<std::size_t>(plan.prediction)] / predictions_of(plan.loss.primitive)),
+        y(rows, static_cast<Size>(losses_of_targets(plan).size())),
         weights(1, rows) {
     Random random(seed);
     for (const Node& node : plan.nodes) {
@@ -280,9 +304,13 @@ struct Problem {
     }
     state.fill([&] { return random.uniform(0.25, 0.5); });  // a variance among it stays above 0
     x.fill([&] { return random.uniform(-1, 1); });
-    const bool odds = plan.loss.primitive.find("cross_entropy") != std::string::npos || plan.loss.primitive == "nll";
-    const bool counts = plan.loss.primitive == "poisson";
-    y.fill([&] { return counts ? random.whole(0, 4) : random.uniform(odds ? 0 : -1, 1); });
+    const std::vector<std::string> losses = losses_of_targets(plan);
+    std::size_t column = 0;
+    y.fill([&] {
+      const std::string& loss = losses[column++ % losses.size()];
+      const bool odds = loss.find("cross_entropy") != std::string::npos || loss == "nll";
+      return loss == "poisson" ? random.whole(0, 4) : random.uniform(odds ? 0 : -1, 1);
+    });
     weights.fill([&] { return random.uniform(0.1, 2); });
     for (Size i = 0; i < rows; ++i) labels.push_back(random.whole(0, y.columns() - 1));
   }

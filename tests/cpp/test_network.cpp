@@ -212,6 +212,27 @@ TEST_CASE_TEMPLATE("wires of every kind, and a layer that two nodes share, keep 
   }
 }
 
+TEST_CASE_TEMPLATE("a sum of losses, each of some columns and with a weight, keeps to the plain loops", T, float,
+                   double) {
+  const auto term = [](const std::string& name, Size columns, double weight) {
+    return LossTerm{{name, loss_attributes(name).back()}, columns, weight};
+  };
+  const std::vector<std::vector<LossTerm>> sums = {
+      {term("mse", 3, 0.25)},
+      {term("mse", 1, 2), term("cross_entropy", 4, 0.5)},
+      {term("gaussian_nll", 6, 1), term("binary_cross_entropy_with_logits", 30, 0), term("poisson", 5, 3)},
+      {term("huber", 64, 0.5), term("mae", 32, 0.25), term("half_squared_error", 1, 0.125)},
+  };
+  for (const std::vector<LossTerm>& terms : sums) {
+    Size outputs = 0;
+    for (const LossTerm& one : terms) outputs += one.columns;
+    Plan plan = wired_plan(5, 3, 9, outputs, "mse");
+    plan.loss = {};
+    plan.terms = terms;
+    for (const Size rows : {1, 7, 1100}) check_network<T>(plan, rows, false, rows == 7);
+  }
+}
+
 TEST_CASE_TEMPLATE("wires may begin, end or be all of a plan", T, float, double) {
   const auto plan_with = [](std::vector<Size> widths, std::vector<Node> nodes) {
     Plan plan;

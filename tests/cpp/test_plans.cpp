@@ -220,6 +220,51 @@ TEST_CASE("wires that do not fit and slots that overlap are refused") {
   for (const auto& [what, spoil] : faults) check_refused(what, plan, spoil);
 }
 
+TEST_CASE("terms that do not share out the prediction are refused") {
+  Plan plan = wired_plan(3, 4, 5, 6, "mse");
+  plan.loss = {};
+  plan.terms = {{{"mse"}, 2, 1}, {{"gaussian_nll"}, 4, 0.5}};
+  const std::vector<std::pair<std::string, std::function<void(Plan&)>>> faults = {
+      {"a column too few", [](Plan& p) { p.terms[0].columns = 1; }},
+      {"a column too many", [](Plan& p) { p.terms[0].columns = 3; }},
+      {"no column", [](Plan& p) { p.terms.push_back({{"mse"}, 0, 1}); }},
+      {"columns below 0", [](Plan& p) { p.terms = {{{"mse"}, 8, 1}, {{"mse"}, -2, 1}}; }},
+      {"columns whose sum is too large", [](Plan& p) { p.terms[1].columns = std::numeric_limits<Size>::max(); }},
+      {"columns that a loss cannot share", [](Plan& p) { p.terms[0].columns = p.terms[1].columns = 3; }},
+      {"an unknown loss", [](Plan& p) { p.terms[1].loss.primitive = "tanh"; }},
+      {"a weight below 0", [](Plan& p) { p.terms[1].weight = -1; }},
+      {"a weight without end", [](Plan& p) { p.terms[1].weight = std::numeric_limits<double>::infinity(); }},
+      {"a loss beside the terms", [](Plan& p) { p.loss.primitive = "mse"; }},
+  };
+  for (const auto& [what, spoil] : faults) check_refused(what, plan, spoil);
+}
+
+TEST_CASE_TEMPLATE("each target of a sum of losses has the range of its own", T, float, double) {
+  Plan plan = wired_plan(3, 4, 5, 6, "mse");
+  plan.loss = {};
+  plan.terms = {{{"mse"}, 2, 1}, {{"binary_cross_entropy_with_logits"}, 1, 1}, {{"cross_entropy"}, 3, 1}};
+  Problem<T> problem(plan, 5, false, false, 15);
+  for (Size i = 0; i < 5; ++i) {
+    problem.y(i, 3) = T(0.5);
+    problem.y(i, 4) = problem.y(i, 5) = T(0.25);
+  }
+  const Network<T> network(plan, problem.parameters.data());
+  CHECK(network.accepts(problem.batch()));
+  const T nan = std::numeric_limits<T>::quiet_NaN();
+  const auto accepted_with = [&](Size column, T value) {
+    const T before = std::exchange(problem.y(4, column), value);
+    const bool accepted = network.accepts(problem.batch());
+    problem.y(4, column) = before;
+    return accepted;
+  };
+  CHECK(accepted_with(0, -7));
+  CHECK(accepted_with(2, 1));
+  for (Size column = 0; column < 6; ++column) CHECK_FALSE(accepted_with(column, nan));
+  CHECK_FALSE(accepted_with(2, T(1.5)));
+  CHECK_FALSE(accepted_with(4, T(0.5)));
+  CHECK_FALSE(network.accepts({5, problem.x.data(), {nullptr, problem.labels.data()}, nullptr}));
+}
+
 TEST_CASE("an optimiser that keeps a state is refused without one") {
   const Plan plan = with_optimizer(plan_of(3, {{5, "tanh"}}, "mse"), "adam");
   std::vector<double> parameters(static_cast<std::size_t>(plan.parameter_count)), state(2 * parameters.size());

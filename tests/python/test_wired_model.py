@@ -285,6 +285,179 @@ def test_python_in_a_line_trains_and_elsewhere_is_refused(backend, rng):
         both.predict(x)
 
 
+def heads(**options):
+    """A trunk for three outputs: a number, one class out of three, a yes or no."""
+    a, b = dg.Input(3), dg.Input(2)
+    trunk = dg.Dense(20, "tanh")(dg.concatenate(a, b))
+    size, kind = dg.Dense(2)(trunk), dg.Dense(3, "softmax")(dg.add(trunk, dg.Dense(20)(trunk)))
+    outputs = {"size": size, "kind": kind, "likely": dg.Dense(1, "sigmoid")(size)}
+    return dg.Model([a, b], outputs, seed=3, **options)
+
+
+LOSSES = {"size": dg.losses.Huber(0.5), "kind": "cross_entropy", "likely": "binary_cross_entropy"}
+WEIGHTS = {"size": 2, "kind": 0.25, "likely": 0.5}
+
+
+def three_targets(rng, rows):
+    return {"size": rng.normal(size=(rows, 2)), "kind": rng.integers(0, 3, rows), "likely": rng.integers(0, 2, rows)}
+
+
+def test_gradients_of_a_sum_of_losses_are_those_of_central_differences(backend, rng):
+    model = heads(dtype="float64")
+    x, y = rng.normal(size=(9, 5)), three_targets(rng, 9)
+    assert dg.check_gradients(model, x, y, dg.losses.Sum(LOSSES, WEIGHTS)).largest < 1e-7
+
+
+def test_a_sum_of_losses_is_the_weighted_sum_of_what_each_output_alone_has(backend, rng):
+    model = heads(dtype="float64")
+    x, y = rng.normal(size=(30, 5)), three_targets(rng, 30)
+    weight = rng.uniform(size=30)
+    size, kind, likely = model.predict(x)
+    alone = {  # by NumPy, from their definitions
+        "size": np.where(
+            abs(size - y["size"]) <= 0.5, (size - y["size"]) ** 2 / 2, 0.5 * abs(size - y["size"]) - 0.125
+        ),
+        "kind": -np.log(kind[np.arange(30), y["kind"]])[:, None],
+        "likely": -np.log(np.where(y["likely"] == 1, likely[:, 0], 1 - likely[:, 0]))[:, None],
+    }
+    want = {name: np.average(value.mean(axis=1), weights=weight) for name, value in alone.items()}
+    loss = dg.losses.Sum(LOSSES, WEIGHTS)
+    got = model.evaluate(x, y, loss=loss, sample_weight=weight, metrics={"kind": ["accuracy"], "size": ["r2"]})
+    assert set(got) == {"loss", "size_loss", "kind_loss", "likely_loss", "kind_accuracy", "size_r2"}
+    for name, value in want.items():
+        assert got[f"{name}_loss"] == pytest.approx(value, rel=1e-12)
+    total = sum(WEIGHTS[name] * value for name, value in want.items())
+    assert got["loss"] == pytest.approx(total, rel=1e-12)
+    assert got["kind_accuracy"] == pytest.approx(np.average(kind.argmax(axis=1) == y["kind"], weights=weight))
+    assert dg.Trainer(model, loss, dg.SGD(0.1)).step(x, y, weight) == pytest.approx(total, rel=1e-12)
+
+
+def test_both_backends_train_several_outputs_alike(rng, dtype):
+    if len(dg.available_backends()) < 2:
+        pytest.skip("the core is not installed")
+    x, y = rng.normal(size=(100, 5)), three_targets(rng, 100)
+    runs = []
+    for backend in dg.available_backends():
+        with dg.use_backend(backend):
+            model = heads(dtype=dtype)
+            fit = {"loss": LOSSES, "loss_weights": WEIGHTS, "optimizer": dg.Adam(0.01), "batch_size": 33, "epochs": 3}
+            history = model.fit(x, y, validation_data=(x, y), metrics={"kind": ["accuracy"]}, **fit)
+            assert {"kind_accuracy", "val_loss", "val_size_loss", "val_kind_accuracy"} <= set(history)
+            runs.append([*model.parameters, *history["loss"], *history["val_loss"], *history["val_kind_loss"]])
+    close = {"rtol": 2e-3, "atol": 2e-4} if dtype == "float32" else {"rtol": 1e-8, "atol": 1e-9}
+    np.testing.assert_allclose(runs[0], runs[1], **close)
+
+
+def test_y_may_be_a_list_a_dict_or_one_array(backend, rng, dtype):
+    x, y = rng.normal(size=(40, 5)), three_targets(rng, 40)
+    one_hot = np.eye(3)[y["kind"]]
+    forms = [y, list(y.values()), (y["size"], one_hot, y["likely"][:, None])]
+    forms.append(np.hstack([y["size"], one_hot, y["likely"][:, None]]))
+    forms.append(forms[-1].astype(dtype))
+    results = []
+    for form in forms:
+        model = heads(dtype=dtype)
+        model.fit(x, form, loss=LOSSES, optimizer=dg.SGD(0.1), validation_data=(x, form))
+        dg.Trainer(model, dg.losses.Sum(list(LOSSES.values())), dg.SGD(0.1)).step(x.astype(dtype), form)
+        results.append([*model.parameters, model.evaluate(x, form)["loss"]])
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
+
+
+def test_one_output_under_a_sum_is_one_under_its_loss(backend, rng):
+    x, y = table(rng, 50)
+    runs = []
+    for loss, scale in (("cross_entropy", 1), (["cross_entropy"], 1), (dg.losses.Sum("cross_entropy", [0.5]), 2)):
+        model = make("past", dtype="float64")
+        history = model.fit(x, y, loss=loss, optimizer=dg.SGD(0.1 * scale), epochs=3)
+        runs.append([*model.parameters, *(scale * np.array(history["loss"]))])
+    np.testing.assert_allclose(runs[1], runs[0], rtol=1e-12)
+    np.testing.assert_allclose(runs[2], runs[0], rtol=1e-12)
+
+
+def test_one_loss_is_that_of_each_output(backend, rng):
+    a = dg.Input(4)
+    x, y = rng.normal(size=(30, 4)), rng.normal(size=(30, 3))
+    model = dg.Model(a, [dg.Dense(1)(a), dg.Dense(2)(a)], dtype="float64", seed=1)
+    got = model.evaluate(x, y, loss="mse", metrics=["mae"])
+    first, second = model.predict(x)
+    assert got["loss"] == pytest.approx(((first - y[:, :1]) ** 2).mean() + ((second - y[:, 1:]) ** 2).mean(), rel=1e-12)
+    assert got["output1_mae"] == pytest.approx(abs(second - y[:, 1:]).mean(), rel=1e-12)
+
+
+def test_a_sum_of_losses_is_kept_by_copies_and_files(backend, rng, tmp_path):
+    model = heads()
+    x, y = rng.normal(size=(20, 5)), three_targets(rng, 20)
+    model.fit(x, y, loss=LOSSES, loss_weights=WEIGHTS, optimizer=dg.SGD(0.1))
+    assert repr(model.loss) == "Sum([Huber(delta=0.5), 'cross_entropy', 'binary_cross_entropy'], [2.0, 0.25, 0.5])"
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    for other in (model.copy(), pickle.loads(pickle.dumps(model)), dg.load(path)):
+        assert other.loss == model.loss
+        assert other.outputs == {"size": 2, "kind": 3, "likely": 1}
+        assert other.evaluate(x, y) == model.evaluate(x, y)
+
+
+def test_lbfgs_lowers_a_sum_of_losses(backend, rng):
+    model = heads(dtype="float64")
+    x, y = rng.normal(size=(30, 5)), three_targets(rng, 30)
+    history = model.fit(x, y, loss=LOSSES, optimizer=dg.LBFGS(), epochs=30)
+    assert history["loss"][-1] < history["loss"][0] / 2
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"loss": ["mse"]}, ValueError, r"expected loss for each of size, kind, likely, got 1"),
+        ({"loss": {"size": "mse"}}, ValueError, r"expected loss of size, kind, likely, got size"),
+        ({"loss_weights": [1, 2]}, ValueError, r"expected loss_weights for each of size, kind, likely, got 2"),
+        ({"loss_weights": [1, 2, -1]}, ValueError, r"expected a finite weight of a loss >= 0, got -1"),
+        ({"loss_weights": [0, 0, 0]}, ValueError, r"expected a loss of positive weight, got 3 of weight 0"),
+        ({"loss_weights": 2}, TypeError, r"expected loss_weights in a list or dict, got int 2"),
+        (
+            {"loss": {**LOSSES, "size": "binary_cross_entropy"}},
+            ValueError,
+            r"expects probabilities from the last layer",
+        ),
+        ({"loss": {**LOSSES, "size": "tanh"}}, ValueError, r"unknown loss 'tanh'"),
+        ({"class_weight": "balanced"}, ValueError, r"class_weight expects one loss, got a sum of 3"),
+        ({"metrics": {"color": ["accuracy"]}}, ValueError, r"unknown output 'color'"),
+        ({"y": np.zeros((9, 5))}, ValueError, r"expected y of shape \(batch, 6\), got \(9, 5\)"),
+        ({"y": [np.zeros((9, 2)), np.zeros(9)]}, ValueError, r"expected y for each of size, kind, likely, got 2"),
+        ({"kind": [0] * 8 + [3]}, ValueError, r"\(kind\): expected labels 0 to 2, got 3 at row 8"),
+        ({"size": np.full((9, 2), np.inf)}, ValueError, r"\(size\): expected finite y, got inf at row 0"),
+        ({"likely": np.full(9, 1.5)}, ValueError, r"\(likely\): expected y between 0 and 1, got 1.5 at row 0"),
+        ({"likely": np.zeros(8)}, ValueError, r"\(likely\): expected y of shape \(9, 1\)"),
+    ],
+)
+def test_losses_and_targets_that_do_not_fit_the_outputs_are_refused(backend, rng, change, error, message):
+    model = heads()
+    before = model.parameters.copy()
+    y = {name: change.get(name, value) for name, value in three_targets(rng, 9).items()}
+    given = {"loss": LOSSES, "y": y, **{k: v for k, v in change.items() if k not in y}}
+    with pytest.raises(error, match=message):
+        model.fit(rng.normal(size=(9, 5)), optimizer=dg.SGD(0.1), **given)
+    np.testing.assert_array_equal(model.parameters, before)
+    with pytest.raises(ValueError, match=r"^Model\.predict_proba: expected a model of one output, got 3$"):
+        model.predict_proba(np.zeros((2, 5)))
+    with pytest.raises(TypeError, match="expected loss as a name"):
+        dg.Trainer(dg.Sequential([dg.Dense(2)], input_size=2), ["mse"], dg.SGD(0.1))
+
+
+def test_steps_refuse_what_a_term_cannot_take(backend, rng):
+    """Straight to the backend, where no check has converted anything."""
+    model = heads()
+    trainer = dg.Trainer(model, dg.losses.Sum(LOSSES), dg.SGD(0.1))
+    x, good = rng.normal(size=(4, 5)).astype("float32"), np.zeros((4, 6), "float32")
+    good[:, 2] = 1
+    trainer.step(x, good)
+    for column, value in [(0, np.nan), (2, 0.5), (4, -1), (5, 1.5), (5, np.nan)]:
+        bad = good.copy()
+        bad[3, column] = value
+        with pytest.raises(ValueError, match="expected"):
+            trainer.step(x, bad)
+
+
 def of_another_model():
     layer = dg.Dense(3)
     dg.Sequential([layer], input_size=2)
@@ -347,7 +520,7 @@ def test_data_that_does_not_fit_the_inputs_is_refused(backend, rng):
     model = make("twins")
     before = model.parameters.copy()
     for form, message in [
-        ([x[:, :2]], r"expected x as 2 arrays, got 1"),
+        ([x[:, :2]], r"expected x for each of left, right, got 1"),
         ({"left": x[:, :2]}, r"expected x of left, right, got left"),
         ([x[:, :3], x[:, 3:]], r"\(left\): expected x of shape \(batch, 2\), got \(10, 3\)"),
         ([x[:, :2], x[:5, 2:]], r"expected x with as many rows in each array, got 10, 5"),

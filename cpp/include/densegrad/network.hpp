@@ -8,7 +8,8 @@
 
 namespace densegrad {
 
-/// Targets of a batch: `values` (rows, width) row by row, or one label a row for a loss on classes.
+/// Targets of a batch: `values` (rows, width) row by row, or one label a row for a loss on classes. Those of a sum of
+/// losses are values alone, side by side in the order of its terms.
 template <class T>
 struct Target {
   const T* values = nullptr;

@@ -39,6 +39,13 @@ struct Chosen {
   explicit operator bool() const { return !primitive.empty(); }
 };
 
+/// One loss of a sum: weight times the loss of so many columns of the prediction, those behind the term before it.
+struct LossTerm {
+  Chosen loss;
+  Size columns = 0;
+  double weight = 1;
+};
+
 /// What a Network runs: nodes in topological order over buffers of `widths[i]` columns and one row for each row of
 /// the batch. The loss reads the buffer `prediction`.
 struct Plan {
@@ -47,12 +54,15 @@ struct Plan {
   Size input = 0;
   Size output = 0;
   Size parameter_count = 0;
-  Chosen loss;
+  Chosen loss;                  ///< of the whole prediction,
+  std::vector<LossTerm> terms;  ///< or the sum of these, whose targets lie side by side as their columns do
   Size prediction = 0;
   Chosen optimizer;
   double clip_value = 0;  ///< gradients are kept within it before an update, where it is above 0
   double clip_norm = 0;   ///< and the norm of them all within this
   double average = 0;  ///< decay of a moving average of the parameters, one more row of the state, where it is above 0
+
+  bool has_loss() const { return loss || !terms.empty(); }
 };
 
 /// A dense layer y = f(x w + b).

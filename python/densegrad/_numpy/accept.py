@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from densegrad._primitives import PRIMITIVES
+from densegrad._numpy.loss_terms import parts
 
 if TYPE_CHECKING:
     from densegrad.plan import Plan
@@ -21,28 +21,34 @@ def accept_batch(plan: Plan, x: Any, y: Any, sample_weight: Any) -> None:
     """Refuse a batch that the plan cannot read as it lies."""
     if plan.loss is None:
         raise ValueError("Network.step: expected a plan with a loss, got one without")
-    row = PRIMITIVES[plan.loss.primitive]
-    target, width = row.target, plan.widths[plan.loss.prediction] // row.predictions
+    every = list(parts(plan))
     accept_floats("Network.step", x, plan.dtype, (None, plan.widths[plan.input]))
     if len(x) == 0:
         raise ValueError("Network.step: expected at least 1 row, got 0")
-    if target == "classes" and getattr(y, "ndim", 0) == 1:
+    if len(every) == 1 and every[0].row.target == "classes" and getattr(y, "ndim", 0) == 1:
+        width = every[0].targets.stop
         if type(y) is not np.ndarray or y.dtype != np.int64 or len(y) != len(x) or width < 2:
             raise TypeError("Network.step: expected y of int64 labels, one for each row")
         if y.min() < 0 or y.max() >= width:
             raise ValueError("Network.step: a label is out of range")
     else:
-        accept_floats("Network.step", y, plan.dtype, (len(x), width))
-        if target == "counts" and y.min() < 0:
-            raise ValueError("Network.step: a target is negative")
-        if target in ("probabilities", "classes") and (y.min() < 0 or y.max() > 1):
-            raise ValueError("Network.step: a target is not a probability")
-        if target == "classes" and (width < 2 or (np.abs(y.sum(axis=1) - 1) > _SUM_TOLERANCE).any()):
-            raise ValueError("Network.step: a row of targets does not sum to 1")
+        accept_floats("Network.step", y, plan.dtype, (len(x), every[-1].targets.stop))
+        for part in every:
+            _accept_targets(part.row.target, y[:, part.targets])
     if sample_weight is not None:
         accept_floats("Network.step", sample_weight, plan.dtype, (len(x),))
         if sample_weight.min() < 0 or not sample_weight.any():
             raise ValueError("Network.step: weights are negative or all zero")
+
+
+def _accept_targets(kind: str, y: Any) -> None:
+    """Refuse numbers out of the range of a loss."""
+    if kind == "counts" and y.min() < 0:
+        raise ValueError("Network.step: a target is negative")
+    if kind in ("probabilities", "classes") and (y.min() < 0 or y.max() > 1):
+        raise ValueError("Network.step: a target is not a probability")
+    if kind == "classes" and (y.shape[1] < 2 or (np.abs(y.sum(axis=1) - 1) > _SUM_TOLERANCE).any()):
+        raise ValueError("Network.step: a row of targets does not sum to 1")
 
 
 def accept_floats(who: str, a: Any, dtype: str, shape: tuple[int | None, ...]) -> None:

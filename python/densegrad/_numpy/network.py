@@ -10,6 +10,7 @@ from densegrad._numpy import gradients as whole
 from densegrad._numpy import layers, ops
 from densegrad._numpy.accept import accept_batch, accept_floats
 from densegrad._numpy.dense import dense_backward, dense_forward
+from densegrad._numpy.loss_terms import loss_of
 from densegrad._numpy.types import FloatArray, IndexArray
 
 if TYPE_CHECKING:
@@ -299,9 +300,7 @@ class Network:
     def _loss(
         self, buffers: dict[int, FloatArray], y: FloatArray | IndexArray, sample_weight: FloatArray | None
     ) -> tuple[float, FloatArray]:
-        loss = self._plan.loss
-        assert loss is not None
-        return ops.loss(loss.primitive, buffers[loss.prediction], y, sample_weight, **dict(loss.attributes))
+        return loss_of(self._plan, buffers[self._prediction()], y, sample_weight)
 
     @staticmethod
     def _view(flat: FloatArray, slot: Slot) -> Any:
