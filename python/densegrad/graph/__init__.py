@@ -29,6 +29,8 @@ from densegrad.graph.activations import (
     tanh,
 )
 from densegrad.graph.custom import CustomPrimitive, primitive
+from densegrad.graph.drawing import draw
+from densegrad.graph.drawn import Drawing, DrawnEdge, DrawnNode
 from densegrad.graph.elementwise import (
     abs,
     add,
@@ -81,6 +83,9 @@ from densegrad.graph.shapes import concatenate, getitem, reshape, stack, transpo
 
 __all__ = [
     "CustomPrimitive",
+    "Drawing",
+    "DrawnEdge",
+    "DrawnNode",
     "Node",
     "Primitive",
     "Recording",
@@ -96,6 +101,7 @@ __all__ = [
     "cross_entropy",
     "dense",
     "divide",
+    "draw",
     "elu",
     "exp",
     "gaussian_nll",
