@@ -544,3 +544,70 @@ def test_the_batch_in_matrix_form_equals_loops_over_samples_and_neurons(m: int, 
         assert_equal(layer.db, expected[2 * k + 1], dtype)
         assert_equal(seen[k].dw, expected[2 * k], dtype)
         assert_equal(seen[k].db, expected[2 * k + 1], dtype)
+
+
+# ---- 2-2-2 and 2-4-1 again, through the graph
+
+
+def graph_loss(p: list[Any], x: Any, t: Any) -> Any:
+    """Two sigmoid layers under half the squared error."""
+    g = dg.graph
+    hidden = g.sigmoid(g.dense(x, p[0], p[1]))
+    return g.half_squared_error(g.sigmoid(g.dense(hidden, p[2], p[3])), t)
+
+
+def by_neurons(w: list[Any], b: list[Any], i: list[float], t: list[float]) -> Any:
+    """The 2-2-2 network number by number, weights in the page's order."""
+    s = dg.graph.sigmoid
+    h1, h2 = s(w[0] * i[0] + w[1] * i[1] + b[0]), s(w[2] * i[0] + w[3] * i[1] + b[0])
+    o1, o2 = s(w[4] * h1 + w[5] * h2 + b[1]), s(w[6] * h1 + w[7] * h2 + b[1])
+    return 0.5 * (o1 - t[0]) ** 2 + 0.5 * (o2 - t[1]) ** 2
+
+
+def as_type(arrays: Any, dtype: str) -> list[Array]:
+    return [a.astype(dtype) for a in arrays]
+
+
+def test_the_graph_prints_mazurs_error_derivatives_and_weights(dtype: str) -> None:
+    p, (x, t) = as_type(MAZUR.values(), dtype), as_type((INPUT, TARGET), dtype)
+    error, (dw1, _, dw2, _) = dg.graph.value_and_grad(graph_loss)(p, x, t)
+    assert_printed(error, "0.298371109", dtype)
+    assert_printed(dw2.numpy()[0, 0], "0.082167041", dtype)
+    assert_printed(dw1.numpy()[0, 0], "0.000438568", dtype)
+    assert_printed((p[2] - 0.5 * dw2.numpy()).T, "0.35891648 0.408666186 0.511301270 0.561370121", dtype)
+    assert_printed((p[0] - 0.5 * dw1.numpy()).T, "0.149780716 0.19956143 0.24975114 0.29950229", dtype)
+
+
+def test_the_graph_of_single_neurons_has_the_same_derivatives() -> None:
+    w = [0.15, 0.20, 0.25, 0.30, 0.40, 0.45, 0.50, 0.55]
+    sample = (INPUT[0].tolist(), TARGET[0].tolist())
+    error, dw = dg.graph.value_and_grad(by_neurons)(w, [0.35, 0.60], *sample)
+    assert_printed(error, "0.298371109")
+    after = np.array(w) - 0.5 * np.array(dw)
+    assert_equal(after, np.concatenate([mazur_update()[name].T.ravel() for name in ("w1", "w2")]))
+    drawing = dg.graph.draw(by_neurons, w, [0.35, 0.60], *sample)
+    assert_printed([drawing.nodes[4].derivative, drawing.nodes[0].derivative], "0.082167041 0.000438568")
+
+
+def test_the_ten_thousandth_update_through_the_graph_finds_the_known_error() -> None:
+    p = [a.copy() for a in MAZUR.values()]
+    step = dg.graph.value_and_grad(graph_loss)
+    for _ in range(10_000):
+        error, (dw1, _, dw2, _) = step(p, INPUT, TARGET)
+        p[0] -= 0.5 * dw1.numpy()
+        p[2] -= 0.5 * dw2.numpy()
+    assert_printed(float(error) * 1e5, "3.5108548")
+
+
+@rows
+def test_the_graph_gives_the_17_gradients_of_the_layers(m: int, dtype: str) -> None:
+    x, t = as_type((X[:m], Y[:m]), dtype)
+    loss, gradients = dg.graph.value_and_grad(graph_loss)(as_type(NET, dtype), x, t)
+    trace = net_model(dtype).trace(x, t, LOSS)
+    by_hand = [layer[name] for layer in net_by_hand(X[:m], Y[:m]) for name in ("dw", "db")]
+    by_layers = [gradient for layer in trace.layers for gradient in (layer.dw, layer.db)]
+    assert sum(gradient.size for gradient in gradients) == 17
+    assert_equal(loss, trace.loss, dtype)
+    for found, expected, traced in zip(gradients, by_hand, by_layers, strict=True):
+        assert_equal(found, expected, dtype)
+        assert_equal(found, traced, dtype)
