@@ -6,6 +6,7 @@ What a case promises, such as a gradient that vanishes, its script asserts itsel
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 PAGES = EXAMPLES.parent / "docs" / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("[!_]*.py"))
 DRAWN = [script for script in SCRIPTS if "from _figure import" in script.read_text(encoding="utf-8")]
+GRAPHS = [script for script in DRAWN if "drawings=drawings" in script.read_text(encoding="utf-8")]
 
 FIGURES: dict[str, list[str]] = {
     "two_two_two.py": [
@@ -61,6 +63,17 @@ FIGURES: dict[str, list[str]] = {
     "noisy_parabola.py": ["31 parameters", "s^2 + 4/45 = 0.0989"],
     "dropout.py": ["and the others 1.2500", "1437 training images, 288 of them labelled wrongly; 360 test images"],
     "two_moons.py": ["identity", "one affine map"],
+    "computational_graph.py": [
+        "de/db = 1 * 2 + 1 * 3 = 5",
+        "        1,000                    500,499         1,998          250.5   counted",  # (n - 1)(n + 2) / 2
+        "  100,000,000      5,000,000,049,999,999   199,999,998   25,000,000.5   by formula",
+        "dL/dw5 = 0.082167041, dL/dw1 = 0.000438568",
+    ],
+    "diamonds.py": [
+        "14 + 21 + 35 + 22 + 33 + 55 + 26 + 39 + 65 = 310",
+        "14          16,384          458,752",
+        " 4,000\n",
+    ],
 }
 
 
@@ -109,6 +122,18 @@ def test_every_figure_has_its_page(script: Path) -> None:
     assert 10_000 < (PAGES.parent / "pictures" / f"{script.stem}.png").stat().st_size < 100_000
     index = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     assert f"(../docs/examples/{script.stem}.md)" in index
+
+
+@pytest.mark.parametrize("script", GRAPHS, ids=lambda script: script.name)
+def test_the_drawings_of_graphs_are_those_of_its_page(script: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(script), "--svg", str(tmp_path)]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
+    page = (PAGES / f"{script.stem}.md").read_text(encoding="utf-8")
+    shown = re.findall(r"]\(\.\./pictures/(\w+\.svg)\)", page)
+    assert sorted(shown) == sorted(path.name for path in tmp_path.iterdir())
+    for name in shown:
+        assert (tmp_path / name).read_bytes() == (PAGES.parent / "pictures" / name).read_bytes()
 
 
 def test_every_page_has_its_script() -> None:
