@@ -167,6 +167,32 @@ class Densegrad:
         return predicting(job, self._model(job).predict)
 
 
+class DensegradGraph:
+    """``dg.graph.Trainer`` of a compiled loss, the network written by hand."""
+
+    title = "densegrad.graph"
+
+    def __init__(self, threads: int) -> None:
+        self.versions: dict[str, str] = {}
+
+    def training(self, job: Job) -> Calls:
+        import densegrad as dg
+        from densegrad import graph
+
+        optimizer = {"sgd": dg.SGD, "adam": dg.Adam}[job.optimizer](LEARNING_RATE)
+        of_outputs = graph.cross_entropy if job.classes else graph.mse
+
+        @graph.compile
+        def loss(p: list[Any], x: Any, y: Any) -> Any:
+            for w, b in p[:-1]:
+                x = graph.relu(x @ w + b)
+            w, b = p[-1]
+            return of_outputs(x @ w + b, y)
+
+        trainer = graph.Trainer(loss, list(job.layers()), optimizer)
+        return loops(job, trainer.step, gather=lambda a, order: a.take(order, axis=0))
+
+
 class NumPy:
     """Written by hand: every large result goes into an array that is there already."""
 
@@ -525,6 +551,7 @@ class Fann:
 
 PEERS: dict[str, Any] = {
     "densegrad": Densegrad,
+    "graph": DensegradGraph,
     "numpy": NumPy,
     "sklearn": ScikitLearn,
     "torch": PyTorch,

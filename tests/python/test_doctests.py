@@ -42,8 +42,10 @@ def test_the_public_classes_and_the_package_have_examples():
         "densegrad.ops.dense_forward",
         "densegrad.gradcheck.check_gradients",
         "densegrad.graph",
+        "densegrad.graph.compiled.compile",
         "densegrad.graph.custom.primitive",
         "densegrad.graph.modes.grad",
         "densegrad.graph.modes.record",
         "densegrad.graph.tensor.Tensor",
+        "densegrad.graph.training.Trainer",
     } <= having

@@ -28,6 +28,7 @@ from densegrad.graph.activations import (
     swish,
     tanh,
 )
+from densegrad.graph.compiled import Compiled, compile
 from densegrad.graph.custom import CustomPrimitive, primitive
 from densegrad.graph.drawing import draw
 from densegrad.graph.drawn import Drawing, DrawnEdge, DrawnNode
@@ -80,8 +81,10 @@ from densegrad.graph.products import dense, matmul
 from densegrad.graph.recording import Node
 from densegrad.graph.reductions import broadcast_to, max, mean, min, prod, sum
 from densegrad.graph.shapes import concatenate, getitem, reshape, stack, transpose
+from densegrad.graph.training import Trainer
 
 __all__ = [
+    "Compiled",
     "CustomPrimitive",
     "Drawing",
     "DrawnEdge",
@@ -90,12 +93,14 @@ __all__ = [
     "Primitive",
     "Recording",
     "Tensor",
+    "Trainer",
     "abs",
     "add",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "broadcast_to",
     "clip",
+    "compile",
     "concatenate",
     "cos",
     "cross_entropy",

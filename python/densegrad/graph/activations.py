@@ -45,6 +45,8 @@ def _rows(z: FloatArray) -> FloatArray:
 class _Activation(Elementwise):
     """y = f(z); tangent and cotangent go through the same kernel."""
 
+    in_table = True
+
     def scaled(self, d: Tensor, slope: Any, y: Tensor, inputs: Sequence[Tensor], attributes: dict[str, Any]) -> Tensor:
         """The kernel where nobody records, else d times the slope."""
         if here.paused:
@@ -54,6 +56,8 @@ class _Activation(Elementwise):
 
 class _RowActivation(Primitive):
     """y = f(z) of each row."""
+
+    in_table = True
 
     def __init__(self, name: str, jvp: Callable[[Tensor, Tensor], Tensor], vjp: Callable[[Tensor, Tensor], Tensor]):
         super().__init__(name, self._checked, "at least one axis, the last not empty")

@@ -19,7 +19,7 @@ from densegrad._primitives import PRIMITIVES
 from densegrad._primitives import Primitive as Row
 from densegrad.graph.activations import log_softmax, softplus
 from densegrad.graph.elementwise import abs, clip, exp, log, maximum, where
-from densegrad.graph.modes import jvp, vjp
+from densegrad.graph.modes import cotangents, jvp
 from densegrad.graph.primitives import Derivatives, Primitive, cast
 from densegrad.graph.recording import here
 from densegrad.graph.reductions import mean, sum
@@ -33,9 +33,17 @@ Formula = Callable[..., Tensor]
 class _Loss(Primitive):
     """The mean of l(p, t) over the rows, weighted where there are weights."""
 
+    in_table = True
+
     def __init__(self, name: str, formula: Formula) -> None:
         super().__init__(name, lambda *arrays, **attributes: self._by_kernel(*arrays, **attributes)[0])
         self._formula = formula
+
+    def replay(self, *inputs: Tensor, **attributes: Any) -> Tensor:
+        """Value and node, once the numbers have been checked."""
+        p, t, *weight = inputs
+        _checked(PRIMITIVES[self.name], p, t, *weight)
+        return self(*inputs, **attributes)
 
     def _by_kernel(self, *arrays: FloatArray, **attributes: float) -> tuple[FloatArray, FloatArray]:
         """Value and gradient with respect to the prediction."""
@@ -61,14 +69,7 @@ class _Loss(Primitive):
                 dy * new(self._by_kernel(*(x._array for x in inputs), **attributes)[1]),
                 *(None for _ in inputs[1:]),
             ]
-        places = [n for n, need in enumerate(needed) if need]
-
-        def formula(*changing: Tensor) -> Tensor:
-            chosen = dict(zip(places, changing, strict=True))
-            return self._by_formula(*(chosen.get(n, x) for n, x in enumerate(inputs)), **attributes)
-
-        found = iter(vjp(formula, *(inputs[n] for n in places))[1](dy))
-        return [next(found) if need else None for need in needed]
+        return cotangents(partial(self._by_formula, **attributes), needed, dy, inputs)
 
 
 def _loss(name: str, formula: Formula) -> Callable[..., Tensor]:
@@ -84,7 +85,7 @@ def _loss(name: str, formula: Formula) -> Callable[..., Tensor]:
     return named(loss, row, f"The {row.formula}", "losses")
 
 
-def _checked(row: Row, p: Tensor, target: Any, sample_weight: Any) -> list[Tensor]:
+def _checked(row: Row, p: Tensor, target: Any, sample_weight: Any = None) -> list[Tensor]:
     """Prediction, target and weights as the kernel reads them, or the words why not."""
     who = row.name
     if p.dtype.kind != "f":

@@ -157,6 +157,18 @@ def vjp(function: Function, *args: Any) -> tuple[Any, Function]:
     return outputs.kept(outside), pull
 
 
+def cotangents(function: Function, needed: Sequence[bool], dy: Tensor, args: Sequence[Tensor]) -> list[Tensor | None]:
+    """dy^T J for the arguments that need it, ``None`` for the others: a rule for what is given as a function."""
+    places = [n for n, need in enumerate(needed) if need]
+
+    def of_needed(*changing: Tensor) -> Any:
+        chosen = dict(zip(places, changing, strict=True))
+        return function(*(chosen.get(n, x) for n, x in enumerate(args)))
+
+    found = iter(vjp(of_needed, *(args[n] for n in places))[1](dy))
+    return [next(found) if need else None for need in needed]
+
+
 def jvp(function: Function, args: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
     """The value of f, and its derivative J dx along a direction: forward mode.
 

@@ -32,7 +32,12 @@ class Primitive:
         name: As errors, drawings and plans call it.
         value: The array that comes out, from the inputs' arrays and the attributes.
         expects: What it says of the inputs where ``value`` refuses them.
+
+    Attributes:
+        in_table: Whether it is the row of its name in the library's table.
     """
+
+    in_table = False
 
     def __init__(self, name: str, value: Callable[..., FloatArray], expects: str = "") -> None:
         self.name = name
@@ -54,6 +59,10 @@ class Primitive:
                 if tensor.node is not None:
                     return new(array, Node(self, inputs, attributes, array))
         return new(array)
+
+    def replay(self, *inputs: Tensor, **attributes: Any) -> Tensor:
+        """Value and node, from other numbers of the same shapes and dtypes than a function was traced with."""
+        return self(*inputs, **attributes)
 
     def jvp(self, tangents: Derivatives, y: Tensor, *inputs: Tensor, **attributes: Any) -> Tensor | None:
         """The tangent of y."""

@@ -59,6 +59,8 @@ class _Matmul(Primitive):
 class _Dense(Primitive):
     """z = x w + b."""
 
+    in_table = True
+
     def jvp(self, tangents: Derivatives, y: Tensor, *inputs: Tensor, **attributes: Any) -> Tensor | None:
         """dz = dx w + x dw + db."""
         dz = _matmul.jvp(tangents[:2], y, *inputs[:2])

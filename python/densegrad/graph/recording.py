@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +31,12 @@ class Here(threading.local):
     Attributes:
         scope: Stands for the outermost derivative call that is running, if one is.
         paused: Whether operations are not recorded, whatever they work on.
+        refuse: While a function is traced, raises for whoever asks for the numbers of what is recorded.
     """
 
     scope: Scope | None = None
     paused: bool = False
+    refuse: Callable[[str], None] | None = None
 
 
 here = Here()

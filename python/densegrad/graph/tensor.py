@@ -9,6 +9,7 @@ import numpy as np
 
 from densegrad import _check
 from densegrad._numpy.types import FloatArray
+from densegrad.graph.recording import here
 from densegrad.graph.structure import leaves, rebuilt
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ class Tensor:
 
     def numpy(self) -> FloatArray:
         """The numbers, as a view that cannot be written to."""
+        if here.refuse and self.node is not None:
+            here.refuse(".numpy()")
         view = self._array.view()
         view.flags.writeable = False
         return view
@@ -84,7 +87,7 @@ class Tensor:
         return view
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        function = elementwise.UFUNCS.get(ufunc.__name__)
+        function = products.matmul if ufunc is np.matmul else elementwise.UFUNCS.get(ufunc.__name__)
         if method == "__call__" and not options and function is not None:
             return function(*inputs)
         return _by_numpy(ufunc.__name__, getattr(ufunc, method), inputs, options)
@@ -102,6 +105,8 @@ class Tensor:
         return bool(self._only("bool"))
 
     def _only(self, who: str) -> Any:
+        if here.refuse and self.node is not None:
+            here.refuse(f"{who}()")
         if self._array.size != 1:
             raise ValueError(f"{who}: expected a Tensor of 1 element, got shape {self.shape}")
         return self._array.item()
@@ -237,7 +242,7 @@ class Tensor:
 
 
 _make = object.__new__
-_KEPT = frozenset(map(np.dtype, ("float32", "float64", "int64", "bool")))
+KEPT = frozenset(map(np.dtype, ("float32", "float64", "int64", "bool")))
 
 
 def new(array: FloatArray, node: Node | None = None) -> Tensor:
@@ -272,7 +277,7 @@ def _by_numpy(name: str, function: Any, args: Any, options: Any) -> Any:
 def _own_array(who: str, value: Any, dtype: Any = None) -> FloatArray:
     """A copy in native byte order, of float32, float64, integers or booleans."""
     raw = value._array if type(value) is Tensor else _check.numeric(who, "numbers", value)
-    if dtype is None and raw.dtype not in _KEPT:
+    if dtype is None and raw.dtype not in KEPT:
         small = raw.dtype.kind == "f" and raw.dtype.itemsize <= 4
         dtype = "float32" if small else "float64" if raw.dtype.kind == "f" else raw.dtype.newbyteorder("=")
     return np.array(raw, dtype)
