@@ -264,6 +264,14 @@ def targets(who: str, loss: Primitive, y: Any, rows: int, outputs: int, dtype: s
     return values
 
 
+def any_targets(who: str, y: Any, rows: int, dtype: str) -> FloatArray | IndexArray:
+    """y for a loss of the user's own: any shape with that many rows; whole numbers stay so, as labels."""
+    raw = numeric(who, "y", y)
+    if raw.ndim == 0 or len(raw) != rows:
+        raise ValueError(f"{who}: expected y with {rows} rows, as many as x has, got shape {raw.shape}")
+    return array(who, "y", raw, dtype) if raw.dtype.kind == "f" else np.ascontiguousarray(raw, np.int64)
+
+
 def sample_weight(who: str, weights: Any, rows: int, dtype: str) -> FloatArray | None:
     """Weights as (rows,) numbers, none negative, not all zero; ``None`` stays ``None``."""
     if weights is None:

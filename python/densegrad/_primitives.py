@@ -413,6 +413,14 @@ _ROWS = (
 PRIMITIVES: Mapping[str, Primitive] = MappingProxyType({row.name: row for row in _ROWS})
 
 
+_PYTHON_LOSS = Primitive("python", "loss", "a function of Tensors")  # on no other side of the seam
+
+
+def loss_row(name: str) -> Primitive:
+    """The row of a loss; that of a function in Python, where it is none of the table."""
+    return _PYTHON_LOSS if name == _PYTHON_LOSS.name else PRIMITIVES[name]
+
+
 def names(kind: Kind) -> list[str]:
     """The names of one kind, in the table's order."""
     return [row.name for row in _ROWS if row.kind == kind]

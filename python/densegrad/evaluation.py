@@ -11,8 +11,9 @@ from densegrad import _backend, _check, metrics, plan
 from densegrad._class_weight import row_weights
 from densegrad._feed import Features, blocks, features
 from densegrad._numpy.types import FloatArray, IndexArray
-from densegrad._primitives import PRIMITIVES, Primitive
+from densegrad._primitives import Primitive, loss_row
 from densegrad.metrics import Metric
+from densegrad.pieces import loss_and_gradient
 
 if TYPE_CHECKING:
     from densegrad.model import BaseModel
@@ -33,14 +34,14 @@ class Part(NamedTuple):
     @property
     def row(self) -> Primitive:
         """The loss's row of the table."""
-        return PRIMITIVES[self.term.primitive]
+        return loss_row(self.term.primitive)
 
 
 def parts_of(model: BaseModel, loss: plan.Loss) -> list[Part]:
     """The outputs that the terms of a loss read."""
     parts, column, target = [], 0, 0
     for (name, width), term in zip(model.outputs.items(), loss.each(), strict=True):
-        targets = width // PRIMITIVES[term.primitive].predictions
+        targets = width // loss_row(term.primitive).predictions
         prefix = f"{name}_" if loss.terms else ""
         parts.append(Part(name, term, slice(column, column + width), slice(target, target + targets), prefix))
         column, target = column + width, target + targets
@@ -59,7 +60,11 @@ def checked_rows(
         if class_weight is not None:
             raise ValueError(f"{who}: class_weight expects one loss, got a sum of {len(loss.terms)}")
         return x, _joined_targets(who, model, loss, y, len(x)), sample_weight
-    row, outputs = PRIMITIVES[loss.primitive], model.output_size
+    row, outputs = loss_row(loss.primitive), model.output_size
+    if row.name == "python":
+        if class_weight is not None:
+            raise ValueError(f"{who}: class_weight expects a loss on classes, got a function")
+        return x, _check.any_targets(who, y, len(x), model.dtype), sample_weight
     y = _check.targets(who, row, y, len(x), outputs, model.dtype)
     return x, y, row_weights(who, row, class_weight, y, outputs, sample_weight, model.dtype)
 
@@ -164,7 +169,7 @@ def measure(model: BaseModel, loss: plan.Loss, named: Named, rows: Rows) -> dict
     values = {"loss": 0.0}
     for part in parts_of(model, lowered):
         p, t = np.ascontiguousarray(scores[:, part.columns]), _targets(part, y)
-        value, _ = ops.loss(part.term.primitive, p, t, sample_weight, **part.term.attributes)
+        value, _ = loss_and_gradient(part.term, p, t, sample_weight)
         values["loss"] += part.term.weight * float(value)
         if loss.terms:
             values[f"{part.prefix}loss"] = float(value)

@@ -15,7 +15,7 @@ Huber(delta=0.2)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -242,7 +242,7 @@ class NLL(Loss):
     primitive = "nll"
 
 
-Given = str | Loss
+Given = str | Loss | Callable[..., Any]  # a function of Tensors: (prediction, y) or (prediction, y, sample_weight)
 
 
 @dataclass(frozen=True, repr=False)
@@ -288,6 +288,8 @@ def resolve(who: str, loss: Any) -> plan.Loss:
         return plan.Loss(loss.primitive, -1, loss.attributes)
     if isinstance(loss, type) and issubclass(loss, Loss):
         raise TypeError(f"{who}: expected loss as a name or an object, got the class {loss.__name__}; call it")
+    if callable(loss):
+        return plan.Loss("python", -1, {"function": loss})
     row = _check.primitive(who, "loss", loss)
     return plan.Loss(row.name, -1, _check.attributes(who, row, {}))
 
@@ -300,16 +302,19 @@ def resolve_sum(who: str, loss: Any, outputs: Sequence[str]) -> plan.Loss:
         losses = _check.parts(who, "loss", given.losses, outputs)
     if given.weights is not None:
         weights = _check.parts(who, "loss_weights", given.weights, outputs)
+    resolved = [resolve(who, loss) for loss in losses]
+    if any(one.primitive == "python" for one in resolved):
+        raise ValueError(f"{who}: expected losses of the library for several outputs, got a function")
     terms = tuple(
         plan.LossTerm(one.primitive, one.attributes, _check.real(who, "weight of a loss", weight, 0.0))
-        for one, weight in zip((resolve(who, loss) for loss in losses), weights, strict=True)
+        for one, weight in zip(resolved, weights, strict=True)
     )
     if not any(term.weight for term in terms):
         raise ValueError(f"{who}: expected a loss of positive weight, got {len(terms)} of weight 0")
     return plan.Loss("sum", -1, {}, terms)
 
 
-def named(loss: plan.Loss) -> str | Loss | Sum:
+def named(loss: plan.Loss) -> Given | Sum:
     """What a user would write: the name, or an object where a parameter is not at its default."""
     each = [_named(term) for term in loss.each()]
     if not loss.terms:
@@ -318,7 +323,10 @@ def named(loss: plan.Loss) -> str | Loss | Sum:
     return Sum(each, None if set(weights) == {1.0} else weights)
 
 
-def _named(term: plan.LossTerm) -> str | Loss:
+def _named(term: plan.LossTerm) -> Given:
+    if term.primitive == "python":
+        function: Given = term.attributes["function"]
+        return function
     if not _changed(term.primitive, term.attributes):
         return term.primitive
     return _CLASSES[term.primitive](**term.attributes)
@@ -329,6 +337,8 @@ def to_json(loss: Any) -> Any:
     if isinstance(loss, Sum):
         each: Any = loss.losses  # a list, in a model that was trained
         return {"sum": [to_json(one) for one in each], "weights": loss.weights}
+    if callable(loss):
+        return None  # a file has no code
     return {"name": loss.primitive, **loss.attributes} if isinstance(loss, Loss) else loss
 
 

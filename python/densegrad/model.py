@@ -15,9 +15,9 @@ from densegrad import _backend, _check, files, metrics, plan
 from densegrad._feed import Features, blocks, features
 from densegrad._memory import aligned_zeros
 from densegrad._numpy.types import FloatArray
-from densegrad._primitives import PRIMITIVES
+from densegrad._primitives import PRIMITIVES, loss_row
 from densegrad.layers import Layer, PythonActivation, Standardize, describe, flattened, is_function
-from densegrad.losses import AnyLoss, Loss, Sum, resolve
+from densegrad.losses import AnyLoss, Given, Loss, Sum, resolve
 from densegrad.pieces import network_of
 from densegrad.summary import Step, Summary, stacked, summarize
 
@@ -53,7 +53,7 @@ class BaseModel:
         self.dtype = _check.dtype(who, dtype)
         self.seed = None if seed is None else _check.count(who, "seed", seed, low=0)
         self.generator = np.random.default_rng(self.seed)
-        self.loss: str | Loss | Sum | None = None
+        self.loss: Given | Sum | None = None
         self.input_size: int | None = None
         self._parameters: FloatArray | None = None
         self._gradients: FloatArray | None = None
@@ -221,7 +221,7 @@ class BaseModel:
         x = self._features("predict_proba", x, empty=True)
         if self.loss is not None:
             loss, scores = self.scores(x, self.resolve_loss(who, self.loss))
-            link = PRIMITIVES[loss.primitive].link
+            link = loss_row(loss.primitive).link
             if link is not None:
                 y: FloatArray = _backend.active().activation_forward(link, scores)
                 return y
@@ -404,7 +404,7 @@ class BaseModel:
     def check_loss(self, who: str, loss: plan.Loss) -> None:
         """Refuse a loss on probabilities over a last layer that does not give them."""
         for term, last in zip(loss.each(), self.last_primitives, strict=True):
-            row = PRIMITIVES[term.primitive]
+            row = loss_row(term.primitive)
             if row.target == "probabilities" and row.link == "identity" and _range(last) != (0, 1):
                 raise ValueError(
                     f"{who}: {row.name} expects probabilities from the last layer; give it activation='sigmoid', "

@@ -1,4 +1,4 @@
-"""Networks for plans that Python takes part in: the plan is split there, and each piece runs on the backend."""
+"""Networks for plans that Python takes part in, by an activation or the loss: what lies between runs on the backend."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 
 from densegrad import _backend
 from densegrad._numpy.types import FloatArray, IndexArray
-from densegrad.plan import Node, Plan
+from densegrad.plan import LossTerm, Node, Plan
 
 
 def network_of(plan: Plan, parameters: FloatArray, state: FloatArray | None = None) -> Any:
-    """The backend's ``Network`` for a plan, or ``Pieces`` where there is a Python activation in it."""
-    if any(node.primitive == "python" for node in plan.nodes):
+    """The backend's ``Network`` for a plan, or ``Pieces`` where Python takes part in it."""
+    if any(map(_is_python, plan.nodes)) or _has_python_loss(plan):
         return Pieces(plan, parameters, state)
     return _backend.active().Network(plan, parameters, state)
 
 
 class Pieces:
-    """A plan cut at its Python activations, with the methods of ``Network``."""
+    """A plan cut where Python takes part, with the methods of ``Network``."""
 
     def __init__(self, plan: Plan, parameters: FloatArray, state: FloatArray | None) -> None:
         if plan.loss is not None and plan.loss.terms:
@@ -115,10 +115,9 @@ class Pieces:
     def _loss(
         self, prediction: FloatArray, y: FloatArray | IndexArray, sample_weight: FloatArray | None
     ) -> tuple[float, FloatArray]:
-        loss = self._plan.loss
-        assert loss is not None
-        value, gradient = _backend.active().loss(loss.primitive, prediction, y, sample_weight, **dict(loss.attributes))
-        return value, gradient
+        assert self._plan.loss is not None
+        (term,) = self._plan.loss.each()
+        return loss_and_gradient(term, prediction, y, sample_weight)
 
     def _penalty(self, gradients: FloatArray) -> float:
         """l1 |w| + l2 w^2 / 2 over the penalised parameters; adds its gradient."""
@@ -177,8 +176,28 @@ class _Chain:
         return d
 
 
+def loss_and_gradient(
+    term: LossTerm, prediction: FloatArray, y: FloatArray | IndexArray, sample_weight: FloatArray | None
+) -> tuple[float, FloatArray]:
+    """The mean loss over the rows and its gradient with respect to the prediction."""
+    if term.primitive != "python":
+        value, gradient = _backend.active().loss(term.primitive, prediction, y, sample_weight, **term.attributes)
+        return float(value), gradient
+    from densegrad.graph.modes import value_and_grad  # whose losses and activations know the floors under them
+
+    data = (y,) if sample_weight is None else (y, sample_weight)
+    result, slope = value_and_grad(term.attributes["function"])(prediction, *data)
+    return float(result), np.ascontiguousarray(slope.numpy(), prediction.dtype)
+
+
+def _has_python_loss(plan: Plan) -> bool:
+    return plan.loss is not None and plan.loss.primitive == "python"
+
+
 def _without_python(plan: Plan) -> Plan:
     """The same parameters, in a plan that the backend takes."""
+    if _has_python_loss(plan):
+        plan = replace(plan, loss=None)
     nodes = (replace(node, primitive="identity", attributes={}) if _is_python(node) else node for node in plan.nodes)
     return replace(plan, nodes=tuple(nodes))
 

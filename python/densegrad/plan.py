@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from densegrad._primitives import PRIMITIVES
+from densegrad._primitives import loss_row
 
 if TYPE_CHECKING:
     from densegrad.activations import ActivationFunction
@@ -204,7 +204,7 @@ def _sum(loss: Loss, builder: PlanBuilder, outputs: Sequence[int], output: int) 
 
 def _fused(loss: str, nodes: list[Node], output: int) -> tuple[str, int]:
     """The loss to compute for one on ``output``, and the buffer it reads."""
-    fuses = PRIMITIVES[loss].fuses
+    fuses = loss_row(loss).fuses
     for node in nodes:
         if node.output == output and fuses and node.primitive == fuses[0]:
             return fuses[1], node.inputs[0]

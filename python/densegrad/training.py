@@ -37,7 +37,8 @@ class Trainer:
 
     Args:
         model: The model to train, in place.
-        loss: A name such as ``"mse"``, or an object such as ``dg.losses.Huber(delta=0.3)``.
+        loss: A name such as ``"mse"``, an object such as ``dg.losses.Huber(delta=0.3)``, or a function of Tensors
+            (prediction, y), with sample_weight behind them where there are weights, that gives the mean over the rows.
         optimizer: An optimiser object such as ``dg.SGD(0.1)``; it keeps its state between trainers.
 
     >>> import numpy as np, densegrad as dg
