@@ -65,6 +65,7 @@ class Trainer:
         self._turn = model.turn
         self._network: Any = None
         self._made_for: tuple[Any, int] | None = None
+        self._accumulated = 0.0  # rows, or their weights, that model.gradients are the mean over
         self._slice: tuple[int, int] = (0, 1)  # steps that a slice of an epoch has, for batches of that size
 
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
@@ -101,8 +102,48 @@ class Trainer:
             self.model.loss = self._named
             return loss
 
+    def accumulate(self, x: Any, y: Any, sample_weight: Any = None) -> float:
+        """Add a micro-batch to the next update, which ``apply_gradients`` makes as the whole batch would.
+
+        ``model.gradients`` holds the mean over all rows since the last update, weighted where they have weights. Batch
+        norm takes its means from each micro-batch. Arguments are those of ``step``.
+
+        Returns:
+            The loss of the micro-batch.
+
+        Raises:
+            DivergenceError: The loss is not finite; what was accumulated stays as it was.
+
+        >>> import numpy as np, densegrad as dg
+        >>> model = dg.Sequential([dg.Dense(1)], input_size=1, seed=0)
+        >>> trainer = dg.Trainer(model, loss="mse", optimizer=dg.SGD(0.1))
+        >>> x = np.linspace(-1, 1, 60, dtype="float32")[:, None]
+        >>> for part in np.split(x, 3):
+        ...     loss = trainer.accumulate(part, 3 * part)
+        >>> trainer.apply_gradients()
+        >>> trainer.optimizer.steps
+        1
+        """
+        who = "Trainer.accumulate"
+        if self._turn.locked():
+            raise taken(who)
+        with self._turn:
+            rows = checked_rows(who, self.model, self._loss, x, y, sample_weight)
+            self._build(rows)
+            own = np.empty_like(self.model.gradients)
+            part, targets, weights = whole(rows[0]), rows[1], rows[2]
+            step = self.optimizer.steps
+            loss: float = self._ready().loss_and_gradients(part, targets, own, weights, step=step)
+            if not -np.inf < loss < np.inf:
+                raise DivergenceError(loss, step, self.optimizer.lr)
+            weight = float(len(part)) if weights is None else float(weights.sum(dtype=np.float64))
+            before, self._accumulated = self._accumulated, self._accumulated + weight
+            share = own.dtype.type(weight / self._accumulated)
+            self.model.gradients[...] = self.model.gradients * (1 - share) + own * share if before else own
+            return loss
+
     def apply_gradients(self) -> None:
-        """Update the parameters from ``model.gradients``, as the last ``model.backward`` left them."""
+        """Update the parameters from ``model.gradients``, as ``model.backward`` or ``accumulate`` left them."""
         if self._turn.locked():
             raise taken("Trainer.apply_gradients")
         with self._turn:
@@ -110,6 +151,7 @@ class Trainer:
             self._ready().apply_gradients(self.model.gradients, self.optimizer.lr, self.optimizer.steps)
             self.model.loss = self._named
             self.optimizer.steps += 1
+            self._accumulated = 0.0
 
     def fit(
         self,

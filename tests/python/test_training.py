@@ -746,3 +746,46 @@ def test_a_short_run_learns_mnist(backend, data_folder):
         metrics=["accuracy"],
     )
     assert history["val_accuracy"][-1] > 0.95
+
+
+# ---- micro-batches
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("parts", [[50], [10, 40], [1, 7, 30, 12]])
+def test_micro_batches_make_the_step_of_the_large_batch(backend, dtype, weighted, parts, rng):
+    x, y = rng.normal(size=(50, 4)).astype(dtype), rng.integers(0, 3, 50)
+    weights = rng.uniform(0.1, 3, 50).astype(dtype) if weighted else None
+    layers = [dg.Dense(9, "tanh", l2=0.01), dg.LayerNorm(), dg.Dense(3, l1=0.01)]
+    model = dg.Sequential(layers, input_size=4, dtype=dtype, seed=0)
+    large, small = (dg.Trainer(m, "cross_entropy", dg.Adam(0.05, clip_norm=0.5)) for m in (model, model.copy()))
+    for _ in range(3):
+        large.step(x, y, weights)
+        for rows in np.split(np.arange(50), np.cumsum(parts)[:-1]):
+            small.accumulate(x[rows], y[rows], None if weights is None else weights[rows])
+        small.apply_gradients()
+    tolerance = 2e-4 if dtype == "float32" else 1e-10
+    np.testing.assert_allclose(small.model.parameters, large.model.parameters, rtol=tolerance, atol=tolerance)
+    assert small.optimizer.steps == 3
+
+
+def test_a_micro_batch_that_diverges_leaves_what_was_accumulated(backend):
+    model = dg.Sequential([dg.Dense(1)], input_size=1, dtype="float64", seed=0)
+    trainer = dg.Trainer(model, "mse", dg.SGD(0.1))
+    trainer.accumulate([[1.0]], [2.0])
+    kept = model.gradients.copy()
+    with pytest.raises(dg.DivergenceError):
+        trainer.accumulate([[1e200]], [2.0])
+    np.testing.assert_array_equal(model.gradients, kept)
+    assert trainer.optimizer.steps == 0
+
+
+def test_an_epoch_of_ones_own_and_its_evaluation_are_those_of_fit(backend, rng):
+    x, y = rng.normal(size=(30, 2)), rng.integers(0, 2, 30)
+    model = dg.Sequential([dg.Dense(4, "tanh"), dg.Dense(2)], input_size=2, seed=0)
+    other = model.copy()
+    trainer = dg.Trainer(other, "cross_entropy", dg.SGD(0.1))
+    losses = [trainer.run_epoch(x, y, batch_size=7) for _ in range(3)]
+    history = model.fit(x, y, loss="cross_entropy", optimizer=dg.SGD(0.1), batch_size=7, epochs=3)
+    assert losses == history["loss"]
+    assert trainer.evaluate(x, y, metrics=["accuracy"]) == model.evaluate(x, y, metrics=["accuracy"])
