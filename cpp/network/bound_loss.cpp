@@ -1,5 +1,7 @@
 #include "network/bound_loss.hpp"
 
+#include "ops/row_blocks.hpp"
+
 namespace densegrad {
 
 template <class T>
@@ -16,30 +18,22 @@ double BoundLoss<T>::run(const Team& team, Targets<T> targets, const T* weights,
   team.for_each(static_cast<Size>(sums_.size()), [&](Size block) {
     const RowBlock<T> p(kernels_, p_, block, own), dp(kernels_, dp_, block, own);
     const Size first = p.first();
-    const Targets<T> some = {targets.values == nullptr ? nullptr : targets.values + first * targets.stride,
-                             targets.stride, targets.labels == nullptr ? nullptr : targets.labels + first};
+    const T* own_weights = weights == nullptr ? nullptr : weights + first;
+    double sum = 0;
     p.read();
-    sums_[static_cast<std::size_t>(block)] =
-        run_block(p, dp, some, weights == nullptr ? nullptr : weights + first, scale);
+    for (const Term& term : terms_) {
+      const T* values = targets.values == nullptr ? nullptr : targets.values + first * targets.stride + term.target;
+      const Targets<T> some = {values, targets.stride, targets.labels == nullptr ? nullptr : targets.labels + first};
+      sum += kernels_.loss[static_cast<int>(term.kind)](p.rows(), term.columns, p.data() + term.column, p.stride(),
+                                                        some, own_weights, scale * term.weight, dp.data() + term.column,
+                                                        dp.stride(), term.attributes.data());
+    }
+    sums_[static_cast<std::size_t>(block)] = sum;
     dp.write();
   });
   double total = 0;
   for (const double sum : sums_) total += sum;
   return total;
-}
-
-template <class T>
-double BoundLoss<T>::run_block(const RowBlock<T>& p, const RowBlock<T>& dp, Targets<T> targets, const T* weights,
-                               double scale) const {
-  double sum = 0;
-  for (const Term& term : terms_) {
-    const Targets<T> own = {targets.values == nullptr ? nullptr : targets.values + term.target, targets.stride,
-                            targets.labels};
-    sum += kernels_.loss[static_cast<int>(term.kind)](p.rows(), term.columns, p.data() + term.column, p.stride(), own,
-                                                      weights, scale * term.weight, dp.data() + term.column,
-                                                      dp.stride(), term.attributes.data());
-  }
-  return sum;
 }
 
 template class BoundLoss<float>;

@@ -5,7 +5,6 @@
 #include "base/aligned_buffer.hpp"
 #include "network/loss_terms.hpp"
 #include "ops/panels.hpp"
-#include "ops/row_blocks.hpp"
 #include "ops/team.hpp"
 
 namespace densegrad {
@@ -23,9 +22,6 @@ class BoundLoss {
   double run(const Team& team, Targets<T> targets, const T* weights, double scale);
 
  private:
-  double run_block(const RowBlock<T>& p, const RowBlock<T>& dp, Targets<T> targets, const T* weights,
-                   double scale) const;
-
   const Kernels<T>& kernels_;
   std::vector<Term> terms_;
   Panels<T> p_, dp_;

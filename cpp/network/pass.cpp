@@ -301,9 +301,9 @@ void Pass<T>::forward(const Team& team) {
 
 template <class T>
 void Pass<T>::backward(const Team& team, const Learning<T>& learning) {
+  Learning<T> own = learning;
   for (std::size_t i = stages_.size(); i-- > 0;) {
     if (!goes_back_through(i)) continue;
-    Learning<T> own = learning;
     own.summed = &summed_[i];
     bound_[i]->backward(team, help(team), own);
     for (std::size_t k = 0; k < stages_[i]->sources.size(); ++k) {
