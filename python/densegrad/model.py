@@ -221,7 +221,7 @@ class BaseModel:
         x = self._features("predict_proba", x, empty=True)
         if self.loss is not None:
             loss, scores = self.scores(x, self.resolve_loss(who, self.loss))
-            link = loss_row(loss.primitive).link
+            link = loss_row(loss.each()[0].primitive).link
             if link is not None:
                 y: FloatArray = _backend.active().activation_forward(link, scores)
                 return y

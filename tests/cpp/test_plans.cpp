@@ -265,6 +265,15 @@ TEST_CASE_TEMPLATE("each target of a sum of losses has the range of its own", T,
   CHECK_FALSE(network.accepts({5, problem.x.data(), {nullptr, problem.labels.data()}, nullptr}));
 }
 
+TEST_CASE_TEMPLATE("a network of its own parameters learns through wires of every kind", T, float, double) {
+  const Plan plan = wired_plan(3, 4, 9, 2, "mse");
+  const Problem<T> problem(plan, 20, false, false, 17);
+  Network<T> network(plan, Seed{1});
+  const double before = network.run_epoch(problem.batch(), 5, 0.05);
+  for (int epoch = 0; epoch < 50; ++epoch) network.run_epoch(problem.batch(), 5, 0.05);
+  CHECK(network.loss(problem.batch()) < before / 2);
+}
+
 TEST_CASE("an optimiser that keeps a state is refused without one") {
   const Plan plan = with_optimizer(plan_of(3, {{5, "tanh"}}, "mse"), "adam");
   std::vector<double> parameters(static_cast<std::size_t>(plan.parameter_count)), state(2 * parameters.size());

@@ -283,6 +283,10 @@ def test_python_in_a_line_trains_and_elsewhere_is_refused(backend, rng):
     both = wired(lambda a, f, square: dg.Dense(2)(f(square(f(a)))))
     with pytest.raises(ValueError, match="expected a layer called on one side of a Python activation"):
         both.predict(x)
+    a = dg.Input(4)
+    heads = dg.Model(a, [dg.Dense(1)(dg.layers.PythonActivation(Square())(dg.Dense(4)(a)))] * 2)
+    with pytest.raises(ValueError, match="expected one loss where a Python activation splits the plan, got a sum"):
+        heads.fit(x, y, loss="mse", optimizer=dg.SGD(0.1))
 
 
 def heads(**options):
@@ -370,7 +374,7 @@ def test_one_output_under_a_sum_is_one_under_its_loss(backend, rng):
     for loss, scale in (("cross_entropy", 1), (["cross_entropy"], 1), (dg.losses.Sum("cross_entropy", [0.5]), 2)):
         model = make("past", dtype="float64")
         history = model.fit(x, y, loss=loss, optimizer=dg.SGD(0.1 * scale), epochs=3)
-        runs.append([*model.parameters, *(scale * np.array(history["loss"]))])
+        runs.append([*model.parameters, *(scale * np.array(history["loss"])), *model.predict_proba(x).ravel()])
     np.testing.assert_allclose(runs[1], runs[0], rtol=1e-12)
     np.testing.assert_allclose(runs[2], runs[0], rtol=1e-12)
 
@@ -396,6 +400,25 @@ def test_a_sum_of_losses_is_kept_by_copies_and_files(backend, rng, tmp_path):
         assert other.loss == model.loss
         assert other.outputs == {"size": 2, "kind": 3, "likely": 1}
         assert other.evaluate(x, y) == model.evaluate(x, y)
+
+
+def test_a_resumed_run_of_several_outputs_ends_with_the_same_bits(backend, rng, tmp_path):
+    x, y = rng.normal(size=(40, 5)), three_targets(rng, 40)
+    path = tmp_path / "run.safetensors"
+    losses = []
+
+    def fit(epochs, **options):
+        model = heads()
+        fit = {"loss": LOSSES, "loss_weights": WEIGHTS, "optimizer": dg.Adam(0.01), "validation_split": 0.25}
+        history = model.fit(x, y, epochs=epochs, callbacks=[dg.ModelCheckpoint(path)], **fit, **options)
+        losses.append(history["val_kind_loss"])
+        return model
+
+    whole = fit(5)
+    fit(3)
+    resumed = fit(5, resume=path)
+    np.testing.assert_array_equal(resumed.parameters, whole.parameters)
+    assert losses[0] == losses[2]
 
 
 def test_lbfgs_lowers_a_sum_of_losses(backend, rng):

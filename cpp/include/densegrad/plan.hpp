@@ -47,7 +47,7 @@ struct LossTerm {
 };
 
 /// What a Network runs: nodes in topological order over buffers of `widths[i]` columns and one row for each row of
-/// the batch. The loss reads the buffer `prediction`.
+/// the batch. Nodes may share slots: the gradients of their uses are added up. The loss reads the buffer `prediction`.
 struct Plan {
   std::vector<Size> widths;
   std::vector<Node> nodes;
