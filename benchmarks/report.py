@@ -170,11 +170,11 @@ def draw(results: Sequence[Result], peers: Sequence[str], path: str) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    markers = dict(zip(PEERS, "*osDd^Pv", strict=True))
+    markers = dict(zip(PEERS, "*hosDd^Pv", strict=True))
     colors = dict(
         zip(
             PEERS,
-            ("#d1495b", "#4c72b0", "#937860", "#dd8452", "#ccb974", "#55a868", "#8172b3", "#8c8c8c"),
+            ("#d1495b", "#e9a3ad", "#4c72b0", "#937860", "#dd8452", "#ccb974", "#55a868", "#8172b3", "#8c8c8c"),
             strict=True,
         )
     )

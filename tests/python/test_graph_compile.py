@@ -219,10 +219,25 @@ def test_two_batches_are_two_networks_and_the_program_says_why_it_is_split(backe
     assert [line.split("# ")[1] for line in lines(compiled, *args) if "#" in line] == [
         "dense -> relu",
         "dense -> tanh",
-        "reads two batches",
+        "reads more than one batch",
         "no node of a plan",
     ]
     assert float(compiled(*args)) == pytest.approx(float(both(*map(g.Tensor, args))), rel=1e-12)
+
+
+def test_a_sum_of_two_batches_ends_the_network_that_reads_it(rng):
+    a, b, w = rng.normal(size=(3, 4, 4))
+    compiled = g.compile(lambda a, b: g.tanh(g.relu(a @ w + b @ w) @ w))
+    assert steps(compiled, a, b) == ["matmul", "matmul", "add", "network"]
+    np.testing.assert_allclose(compiled(a, b), np.tanh(np.maximum(a @ w + b @ w, 0) @ w), rtol=1e-13)
+
+
+def test_a_result_in_the_middle_ends_a_network(rng):
+    x, w = rng.normal(size=(2, 3, 3))
+    compiled = g.compile(lambda x: ((h := g.relu(x @ w)), g.tanh(h @ w)))
+    assert [line.split("# ")[1] for line in lines(compiled, x)[-3:-1]] == ["dense -> relu", "dense -> tanh"]
+    for found, expected in zip(compiled(x), (h := np.maximum(x @ w, 0), np.tanh(h @ w)), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-13)
 
 
 def test_equal_operations_are_done_once_and_what_nobody_reads_not_at_all(rng):
@@ -557,8 +572,11 @@ def test_data_is_made_ready_inside_of_the_loss(backend, case, dtype):
     plain = g.compile(classifier)
     scaled = g.compile(lambda p, batch: classifier(p, (batch["x"] - 1) / 2, batch["y"]))
     a, b = g.Trainer(plain, p, dg.SGD(0.1)), g.Trainer(scaled, p, dg.SGD(0.1))
+    as_they_are = g.Trainer(g.compile(lambda p, batch: classifier(p, *batch)), p, dg.SGD(0.1))
     for _ in range(5):
-        assert b.step({"x": 2 * x + 1, "y": labels}) == pytest.approx(a.step(x, labels), rel=1e-4)
+        expected = a.step(x, labels)
+        assert b.step({"x": 2 * x + 1, "y": labels}) == pytest.approx(expected, rel=1e-4)
+        assert as_they_are.step([x, labels]) == expected
 
 
 def test_lists_and_float64_data_are_converted_to_the_parameters_dtype(backend, case, dtype):
@@ -567,6 +585,40 @@ def test_lists_and_float64_data_are_converted_to_the_parameters_dtype(backend, c
     given = [(x, labels), (np.asfortranarray(x.astype("float64")), labels), (g.Tensor(x), g.Tensor(labels))]
     losses = [[trainer.step(*data) for _ in range(5)] for trainer, data in zip(trainers, given, strict=True)]
     assert losses[0] == losses[1] == losses[2]
+
+
+def test_a_trainer_goes_on_with_other_backends_and_other_data(case, dtype):
+    p, x, labels = case
+    compiled, dynamic = (g.Trainer(f, p, dg.Adam(0.01)) for f in (g.compile(classifier), classifier))
+    soft = np.full((7, 3), 1 / 3, dtype)
+    for name in [*dg.available_backends(), *dg.available_backends()]:
+        with dg.use_backend(name):
+            for data in ((x, labels), (x, soft), (x[:3], labels[:3].astype("int32")), (x.astype(float), labels)):
+                assert compiled.step(*data) == pytest.approx(dynamic.step(*data), rel=1e-3)
+
+
+def test_a_trainer_steps_on_the_backend_of_the_moment(case):
+    p, x, labels = case
+    trainer = g.Trainer(g.compile(classifier), p, dg.SGD(0.1))
+    for name in [*dg.available_backends(), *dg.available_backends()]:
+        with dg.use_backend(name):
+            fresh = g.Trainer(g.compile(classifier), trainer.parameters, dg.SGD(0.1))
+            assert trainer.step(x, labels) == fresh.step(x, labels)
+        for found, expected in zip(trainer.parameters, fresh.parameters, strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_a_loss_may_depend_on_the_number_of_rows(backend, case, dtype):
+    p, x, labels = case
+
+    def loss(p, x, labels):
+        between = g.relu if len(x) > 5 else g.tanh
+        return g.cross_entropy(g.dense(between(g.dense(x, p[0], p[1])), p[2], p[3]), labels)
+
+    compiled, dynamic = (g.Trainer(f, p[:4], dg.SGD(0.1)) for f in (g.compile(loss), loss))
+    for rows in (7, 4, 7, 4):
+        expected = dynamic.step(x[:rows], labels[:rows])
+        assert compiled.step(x[:rows], labels[:rows]) == pytest.approx(expected, rel=1e-4)
 
 
 def test_parameters_are_copied_and_may_be_written_between_steps(backend, case):

@@ -62,7 +62,7 @@ class _Stretches:
         self._layers: dict[int, _Layer] = {}
         for step in program.steps:
             layer = _layer(step, program.specs)
-            if layer and (not layer.targets or self._fits(layer)):
+            if layer and not self._needs_check(layer):
                 self._layers[step.output] = layer
         self._roots: dict[int, Step] = {}
         self._notes: dict[int, str] = {}
@@ -75,17 +75,11 @@ class _Stretches:
         note = self._notes.get(step.output, "no node of a plan")
         return self._roots.get(step.output) or replace(step, note=note)
 
-    def _fits(self, loss: _Layer) -> bool:
-        """Whether a network reads target and weights as they are, and a prediction that needs no check."""
-        row, specs = PRIMITIVES[loss.primitive], self._program.specs
-        before = self._layers.get(loss.batches[0])
-        if row.name == "binary_cross_entropy" and not (before and PRIMITIVES[before.primitive].range == (0, 1)):
-            return False
-        p, t, *weights = (specs[i] for i in loss.step.inputs)
-        targets = [Spec((p.shape[0], p.shape[1] // row.predictions), p.dtype)]
-        if row.target == "classes":
-            targets.append(Spec(p.shape[:1], "int64"))
-        return t in targets and all(s == Spec(p.shape[:1], p.dtype) for s in weights)
+    def _needs_check(self, layer: _Layer) -> bool:
+        """Whether a loss must look at its prediction, of which nobody says that it is a probability."""
+        before = self._layers.get(layer.batches[0])
+        certain = before is not None and PRIMITIVES[before.primitive].range == (0, 1)
+        return layer.primitive == "binary_cross_entropy" and not certain
 
     def _settle(self, root: Step) -> None:
         """Find out what stretch ends with a step, if one does."""
@@ -95,7 +89,7 @@ class _Stretches:
         if not any(layer.primitive == "dense" for layer in layers):
             self._note(layers, "no dense layer beside it")
         elif _is_split(layers):
-            self._note(layers[-1:], "reads two batches")
+            self._note(layers[-1:], "reads more than one batch")
         elif len(layers) == 1:
             self._note(layers, "no layer beside it")
         else:

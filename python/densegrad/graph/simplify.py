@@ -37,8 +37,8 @@ def _distinct(program: Program) -> Program:
     same: dict[int, int] = {}  # which value stands for another
     found: dict[Hashable, int] = {}
     for i, value in program.constants.items():
-        if value.size <= _SMALL:
-            same[i] = found.setdefault((Spec.of(value), value._array.tobytes()), i)
+        numbers = value._array.tobytes() if value.size <= _SMALL else id(value._array)
+        same[i] = found.setdefault((Spec.of(value), numbers), i)
     steps = []
     for step in program.steps:
         inputs = tuple(same.get(i, i) for i in step.inputs)

@@ -87,7 +87,7 @@ class Tensor:
         return view
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        function = products.matmul if ufunc is np.matmul else elementwise.UFUNCS.get(ufunc.__name__)
+        function = elementwise.UFUNCS.get(ufunc.__name__)
         if method == "__call__" and not options and function is not None:
             return function(*inputs)
         return _by_numpy(ufunc.__name__, getattr(ufunc, method), inputs, options)

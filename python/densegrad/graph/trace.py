@@ -35,8 +35,8 @@ class Arguments:
         self.tree = tree
         self.signature = signature(who, tree)
         found = read_leaves(tree)
-        kinds = {leaf.dtype for leaf in found if type(leaf) is not float and leaf.dtype.kind == "f"}
-        self._numbers = "float32" if kinds == {np.dtype("float32")} else "float64"
+        sizes = {leaf.dtype.itemsize for leaf in found if type(leaf) is not float and leaf.dtype.kind == "f"}
+        self._numbers = "float32" if sizes and max(sizes) <= 4 else "float64"
         self._borrowed: list[FloatArray] = []
         self.inputs = [self._input(who, leaf, borrow) for leaf in found]
 

@@ -66,6 +66,7 @@ class Trainer:
             view[...] = array
         self._turn = threading.Lock()
         self._lowered: dict[Hashable, _Lowered | None] = {}
+        self._last: _Lowered | None = None
         self._networks: list[tuple[ModuleType, plan.Plan, Any]] = []
 
     @property
@@ -100,16 +101,17 @@ class Trainer:
 
     def _made(self, data: Sequence[Any]) -> float:
         """The loss, with the update made where it is finite."""
+        optimizer = self.optimizer
+        if self._last is not None and self._last.may_take(data):
+            try:  # straight to the backend: it refuses whatever would need a check or a conversion
+                return self._last.step(data, optimizer.lr, optimizer.steps)
+            except (TypeError, ValueError):
+                pass
         arrays = [self._read(leaf) for leaf in read_leaves(data)]
-        if not isinstance(self._loss, Compiled):
-            return self._walked(with_inputs(data, arrays))
-        key = _backend.active(), signature("Trainer.step", data)
-        if key not in self._lowered:
-            self._lowered[key] = self._lower(self._loss.program(self.parameters, *with_inputs(data, arrays)))
-        lowered, optimizer = self._lowered[key], self.optimizer
-        if lowered is not None:
+        self._last = self._lowered_for(self._loss, data, arrays) if isinstance(self._loss, Compiled) else None
+        if self._last is not None:
             try:
-                return lowered.step(arrays, optimizer.lr, optimizer.steps)
+                return self._last.step(arrays, optimizer.lr, optimizer.steps)
             except (TypeError, ValueError):  # numbers that a network refuses: the loss itself has the words for them
                 pass
         return self._walked(with_inputs(data, arrays))
@@ -125,11 +127,17 @@ class Trainer:
             network.apply_gradients(gradients, self.optimizer.lr, self.optimizer.steps)
         return loss
 
-    def _lower(self, program: Program) -> _Lowered | None:
-        """A loss as one network over the trainer's own parameters, if it is one."""
-        stretch = _only_network(program, len(self._slots))
-        if stretch is None:
-            return None
+    def _lowered_for(self, loss: Compiled, data: Sequence[Any], arrays: Sequence[Any]) -> _Lowered | None:
+        """The loss for such data as one network over the trainer's own parameters, if it is one."""
+        key = _backend.active(), signature("Trainer.step", data)
+        if key not in self._lowered:
+            program = loss.program(self.parameters, *with_inputs(data, arrays))
+            stretch = _only_network(program, len(self._slots))
+            self._lowered[key] = None if stretch is None else self._lower(program, stretch, _shapes(data))
+        return self._lowered[key]
+
+    def _lower(self, program: Program, stretch: Stretch, shapes: list[Any]) -> _Lowered:
+        """A program that ends with a network as one over the flat buffer."""
         last = program.steps[-1]
         batch, places = last.inputs[: 1 + stretch.targets], iter(last.inputs[1 + stretch.targets :])
         nodes = tuple(
@@ -138,7 +146,7 @@ class Trainer:
         )
         network = self._network(replace(stretch.plan, nodes=nodes, parameter_count=self._flat.size))
         before = needed(replace(program, steps=program.steps[:-1], outputs=batch))
-        return _Lowered(network, before, len(self._slots))
+        return _Lowered(network, before, len(self._slots), shapes)
 
     def _network(self, lowered: plan.Plan) -> Any:
         """A network that trains the parameters; the same one for equal plans, such as those of two batch sizes."""
@@ -164,14 +172,21 @@ class _Lowered:
         network: Trains the parameters.
         before: Gives x, target and weights; of its inputs, parameters and data, it reads the data alone.
         count: How many of its inputs are parameters.
+        shapes: Of the data that it was made for.
     """
 
-    def __init__(self, network: Any, before: Program, count: int) -> None:
+    def __init__(self, network: Any, before: Program, count: int, shapes: list[Any]) -> None:
         self._network = network
+        self._module = _backend.active()
         self._before = before
         self._parameters = [_NOTHING] * count
         given = set(before.outputs) <= set(before.inputs)
         self._places = [i - count for i in before.outputs] if given else None
+        self._shapes = shapes if given and None not in shapes else None
+
+    def may_take(self, data: Sequence[Any]) -> bool:
+        """Whether the network may read data as they lie, which it finds out about all but their shapes."""
+        return self._shapes == _shapes(data) and self._module is _backend.active()
 
     def step(self, data: Sequence[Any], lr: float, step: int) -> float:
         """One step of the network."""
@@ -182,6 +197,11 @@ class _Lowered:
             x, y, *weights = [np.ascontiguousarray(t._array) for t in found]
         loss: float = self._network.step(x, y, lr, step, *weights)
         return loss
+
+
+def _shapes(data: Sequence[Any]) -> list[Any]:
+    """Of arrays; ``None`` for what is nested or a number."""
+    return [getattr(part, "shape", None) for part in data]
 
 
 _NOTHING = new(np.zeros(()))
