@@ -19,6 +19,10 @@ nox.options.sessions = ["lint", "typing", "tests"]
 PROJECT = nox.project.load_toml("pyproject.toml")["project"]
 NO_COMPILER = {"CXX": "/nonexistent/c++"}
 WHEEL_LIMIT = 2_000_000  # bytes
+# Tests of what is done with the numbers, not of the numbers: no other instruction set needs them again.
+ABOVE_THE_KERNELS = """test_examples or test_callbacks or test_checkpoint or test_feed or test_files or test_cli
+    or test_bench or test_plot or test_diagnosis or test_progress or test_graph_draw or test_graph_errors
+    or test_graph_memory or test_exchange or test_schedules or test_metrics or test_bad_input"""
 
 for chosen_outside in ("DENSEGRAD_BACKEND", "PYTHONPATH"):
     os.environ.pop(chosen_outside, None)
@@ -34,9 +38,19 @@ def tests(session: nox.Session) -> None:
     supported = "import densegrad._core as core; print(*core.supported_instruction_sets())"
     for isa in str(session.run("python", "-c", supported, silent=True)).split()[1:]:  # the first has just run
         env = {"DENSEGRAD_ISA": isa, "PYTEST_ADDOPTS": ""}
-        run_pytest(session, "tests/python", "-q", "-k", "core and not test_examples", *session.posargs, env=env)
+        run_pytest(
+            session, "tests/python", "-q", "-k", f"core and not ({ABOVE_THE_KERNELS})", *session.posargs, env=env
+        )
     build = build_cpp(session, "-DDENSEGRAD_WERROR=ON")
     session.run("ctest", "--test-dir", build, "--output-on-failure", "--no-tests=error")
+
+
+@nox.session
+def python(session: nox.Session) -> None:
+    """The Python suite alone, for one more version of Python: what no instruction set and no C++ test depends on."""
+    session.install(".[test]")
+    session.run("python", "-c", "import densegrad._core")
+    run_pytest(session, "tests/python", *session.posargs)
 
 
 @nox.session
