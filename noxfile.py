@@ -135,7 +135,7 @@ print(f"trained XOR on the core ({dg.isa()}), loss {history['loss'][-1]:.1e}")
 @nox.session
 def docs(session: nox.Session) -> None:
     """What the documentation shows: the doctests and the README's Python (pytest runs examples/)."""
-    session.install(".[lbfgs]", "pytest")
+    session.install(".[lbfgs,onnx,sklearn]", "pytest")
     run_pytest(session, "--doctest-modules", "--pyargs", "densegrad", *session.posargs)
     readme = str(Path(".ci", "readme.py").resolve())
     with session.chdir(session.create_tmp()):  # examples write files

@@ -18,6 +18,7 @@ from densegrad.callbacks import (
     TensorBoard,
 )
 from densegrad.errors import DivergenceError
+from densegrad.exchange import from_onnx
 from densegrad.files import load
 from densegrad.gradcheck import GradientReport, check_gradients
 from densegrad.history import History
@@ -92,6 +93,7 @@ __all__ = [
     "check_gradients",
     "concatenate",
     "data",
+    "from_onnx",
     "get_num_threads",
     "graph",
     "initializers",

@@ -327,6 +327,22 @@ class BaseModel:
         """Write the model to one safetensors file, atomically; ``dg.load`` reads it back."""
         files.save(self, path)
 
+    def to_onnx(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """The model as ONNX (opset 20), with the input ``x`` and the output ``y``, both (batch, features).
+
+        Numbers are in the model's dtype. onnxruntime has few activations in float64: give it those of
+        ``model.copy("float32")``.
+
+        Args:
+            path: Where it is written to, atomically.
+
+        Returns:
+            The ``onnx.ModelProto``, which ``dg.from_onnx`` reads back. Needs onnx: ``pip install 'densegrad[onnx]'``.
+        """
+        from densegrad.exchange.onnx_writer import to_onnx
+
+        return to_onnx(self, path)
+
     def config(self) -> dict[str, Any]:
         """The constructor's arguments; a file keeps an object among a layer's as its own ``config``."""
         return {

@@ -1,0 +1,8 @@
+"""Models of other libraries read, and models written for other programs: one format a file.
+
+What a format needs beside NumPy is imported when it is used, and a message names what to install.
+"""
+
+from densegrad.exchange.onnx_reader import from_onnx
+
+__all__ = ["from_onnx"]
