@@ -343,6 +343,20 @@ class BaseModel:
 
         return to_onnx(self, path)
 
+    def to_torch_state_dict(self) -> dict[str, Any]:
+        """What ``torch.nn.Sequential.load_state_dict`` takes: a copy of each array, by PyTorch's names.
+
+        The modules of that Sequential are, in order, a ``Linear`` for each ``Dense``, behind it its activation as a
+        module of its own unless it is ``None``, and one module for each other layer: ``BatchNorm1d``, ``LayerNorm``,
+        ``PReLU``, ``Dropout`` or an activation. Needs PyTorch: ``pip install torch``.
+
+        Raises:
+            ValueError: A layer has no counterpart there: ``Residual``, ``Standardize``, ``LearnedSwish``.
+        """
+        from densegrad.exchange.torch import to_torch_state_dict
+
+        return to_torch_state_dict(self)
+
     def config(self) -> dict[str, Any]:
         """The constructor's arguments; a file keeps an object among a layer's as its own ``config``."""
         return {

@@ -214,11 +214,11 @@ REFUSED = {
     "product of values": ([("Mul", ["x", "x"], "y", {})], r"\(Mul\): expected one or two values .* got \['x', 'x'\]"),
     "gate": (
         [("Tanh", ["x"], "t", {}), ("Mul", ["x", "t"], "y", {})],
-        r"\(Mul\): expected z Sigmoid\(a z\) where it joins two values, got z by \['Tanh'\]",
+        r"\(Mul\): is no activation that is read, joining z and Tanh of z",
     ),
     "join": (
         [("Tanh", ["x"], "t", {}), ("Max", ["x", "t"], "y", {})],
-        r"node 'Max y' \(Max\): is not read where it joins two values; Add, Mul are",
+        r"node 'Max y' \(Max\): is not read where it joins two values; Add, Div, Mul are",
     ),
     "branches": (
         [("Tanh", ["x"], "t", {}), ("Relu", ["x"], "r", {}), ("Add", ["t", "r"], "y", {})],

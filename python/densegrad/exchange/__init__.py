@@ -4,5 +4,6 @@ What a format needs beside NumPy is imported when it is used, and a message name
 """
 
 from densegrad.exchange.onnx_reader import from_onnx
+from densegrad.exchange.torch import from_torch
 
-__all__ = ["from_onnx"]
+__all__ = ["from_onnx", "from_torch"]

@@ -13,7 +13,7 @@ from densegrad.exchange.onnx_writer import EXTRA
 WHO = "from_onnx"
 _OLDEST = 13  # before it, axes and attributes meant other things
 _FREE = 2**16  # features that no array must account for
-OURS = {"", "ai.onnx"}  # names of ONNX's own domain
+_OURS = {"", "ai.onnx"}  # names of ONNX's own domain
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Step: TypeAlias = "tuple[Any, list[Step]]"  # an operator, and the chain to its later input where it joins two values
 
@@ -32,7 +32,7 @@ def read(source: Any) -> Any:
         onnx.checker.check_model(proto)
     except onnx.checker.ValidationError as error:
         raise ValueError(f"{WHO}: expected a valid ONNX model; {str(error).strip()}") from None
-    opset = max((entry.version for entry in proto.opset_import if entry.domain in OURS), default=0)
+    opset = max((entry.version for entry in proto.opset_import if entry.domain in _OURS), default=0)
     if opset < _OLDEST:
         raise ValueError(
             f"{WHO}: expected opset {_OLDEST} or later, got {opset}; onnx.version_converter.convert_version raises it"
@@ -51,10 +51,14 @@ def _loaded(onnx: Any, name: str) -> Any:
         raise ValueError(f"{WHO}: {name!r} is not a whole ONNX file: {error}") from None
 
 
+def operator(node: Any) -> str:
+    """Type of an operator, with its domain where that is not ONNX's own."""
+    return str(node.op_type if node.domain in _OURS else f"{node.domain}.{node.op_type}")
+
+
 def refused(node: Any, why: str) -> ValueError:
     """What says that an operator is not read, by its name and type."""
-    domain = "" if node.domain in OURS else f"{node.domain}."
-    return ValueError(f"{WHO}: node {node.name or node.output[0]!r} ({domain}{node.op_type}): {why}")
+    return ValueError(f"{WHO}: node {node.name or node.output[0]!r} ({operator(node)}): {why}")
 
 
 class Graph:

@@ -10,7 +10,7 @@ import numpy as np
 from densegrad import activations
 from densegrad._primitives import PRIMITIVES, names
 from densegrad.exchange._imported import imported
-from densegrad.exchange.onnx_graph import OURS, WHO, Array, Graph, Step, read, refused
+from densegrad.exchange.onnx_graph import WHO, Array, Graph, Step, operator, read, refused
 from densegrad.exchange.onnx_writer import EXTRA, SET
 from densegrad.exchange.parts import Part, assembled, dense, residual
 from densegrad.layers import Activation, BatchNorm, Dense, Dropout, LayerNorm, LearnedSwish, PReLU, Standardize
@@ -29,14 +29,23 @@ _ONLY: Mapping[str, Mapping[str, tuple[Any, ...]]] = {  # values of attributes t
     "Selu": {"alpha": (1.6732632423543772,), "gamma": (1.0507009873554805,)},
     "Softmax": _LAST,
 }
+# Activations that others compose: how z and what is made of it are joined, and the operators that make it; with the
+# constants among these, and what the activation is multiplied by.
+_COMPOSED: Mapping[tuple[str, ...], tuple[str, list[float], float]] = {
+    ("Mul", "Sigmoid"): ("swish", [], 1.0),
+    ("Mul", "HardSigmoid"): ("hard_swish", [], 1.0),
+    ("Mul", "Softplus", "Tanh"): ("mish", [], 1.0),
+    ("Div", "Abs", "Add"): ("softsign", [1.0], 1.0),
+    ("Mul", "Div", "Erf", "Add"): ("gelu", [2**0.5, 1.0], 2.0),
+}
 
 
 def from_onnx(source: Any) -> Sequential:
     """A model that computes what an ONNX graph of a dense network does, from opset 13 on.
 
     Read are Gemm, MatMul and Add, the activations of ``dg.activations``, PRelu, BatchNormalization,
-    LayerNormalization, Dropout, arithmetic with constants (as ``Standardize``), x Sigmoid(a x) (as ``Swish`` or
-    ``LearnedSwish``), the sum of a value and one made from it (as ``Residual``), Identity and Flatten.
+    LayerNormalization, Dropout, arithmetic with constants (as ``Standardize``), x Sigmoid(a x) (as ``swish`` or
+    ``LearnedSwish``) and the like, the sum of a value and one made from it (as ``Residual``), Identity and Flatten.
 
     Args:
         source: A path, or an ``onnx.ModelProto``.
@@ -54,7 +63,8 @@ def from_onnx(source: Any) -> Sequential:
     """
     graph = Graph(read(source).graph)
     try:
-        parts = _Reader(graph, graph.width).parts_of(graph.chain(graph.input, graph.output))
+        with np.errstate(all="ignore"):  # others' numbers are taken as they are
+            parts = _Reader(graph, graph.width).parts_of(graph.chain(graph.input, graph.output))
         return assembled(WHO, parts, graph.dtype, graph.width, graph.held)
     except RecursionError:
         raise ValueError(f"{WHO}: expected fewer residual blocks within one another than Python can follow") from None
@@ -149,10 +159,14 @@ class _Reader:
         self._scale(1 / self._vector(node, 1))
 
     def _scale(self, scale: Array) -> None:
+        """Multiply: in the layer before where that only shifts, and nothing where that is undone."""
         before = self._last(Standardize)
         mean: Any = 0.0
         if before and (before.arrays["scale"] == 1).all():
             mean = self._parts.pop().arrays["mean"]
+        elif before and not before.arrays["mean"].any() and (before.arrays["scale"] * scale == 1).all():
+            self._parts.pop()
+            return
         self._standardize(mean, scale)
 
     def _standardize(self, mean: Any, scale: Any) -> None:
@@ -201,16 +215,38 @@ class _Reader:
         self._add(residual(_Reader(self._graph, self._width).parts_of(block)))
 
     def gate(self, node: Any, block: list[Step]) -> None:
-        """z Sigmoid(a z)."""
-        operators = [step[0].op_type for step in block]
-        if operators not in (["Sigmoid"], ["Mul", "Sigmoid"]) or any(step[1] for step in block):
-            raise refused(node, f"expected z Sigmoid(a z) where it joins two values, got z by {operators} of z")
-        scaled = block[0][0]
-        a = self._operand(scaled) if len(block) == 2 else np.ones(1)
-        if len(block) == 1 or self._graph.constant(scaled, self._place(scaled)).ndim == 0:
+        """An activation that joins z and what was made of it."""
+        form = (operator(node), *(operator(inner) for inner, _ in block))
+        if form == ("Mul", "Mul", "Sigmoid"):
+            self._swish(block[0][0])
+            return
+        name, numbers, scale = _COMPOSED.get(form, ("", [], 1.0))
+        divides = node.op_type == "Div" and node.input[0] == block[-1][0].output[0]
+        if not name or divides or not self._holds(block, numbers):
+            raise refused(node, f"is no activation that is read, joining z and {' of '.join(form[:0:-1])} of z")
+        self._add(Part(Activation(name)))
+        if scale != 1:
+            self._scale(np.array([scale]))
+
+    def _swish(self, scaled: Any) -> None:
+        a = self._graph.constant(scaled, self._place(scaled))
+        if a.ndim == 0:
             self._add(Part(Activation(activations.Swish(_number(a)))))
         else:
+            a = self._operand(scaled)
             self._add(Part(LearnedSwish(shared=a.size == 1), {"a": a}))
+
+    def _holds(self, block: list[Step], numbers: list[float]) -> bool:
+        """Whether the constants in a chain are these numbers, and its attributes those that are read."""
+        found = []
+        for inner, joined in block:
+            _attributes(inner)
+            found += [
+                self._graph.constant(inner, k) for k, name in enumerate(inner.input) if self._graph.is_constant(name)
+            ]
+            if joined:
+                return False
+        return len(found) == len(numbers) and all(map(np.allclose, found, numbers))
 
 
 _READS: Mapping[str, Callable[[_Reader, Any, Mapping[str, Any]], None]] = {
@@ -229,14 +265,18 @@ _READS: Mapping[str, Callable[[_Reader, Any, Mapping[str, Any]], None]] = {
     "PRelu": _Reader.prelu,
     "Sub": _Reader.sub,
 }
-_JOINS: Mapping[str, Callable[[_Reader, Any, list[Step]], None]] = {"Add": _Reader.residual, "Mul": _Reader.gate}
+_JOINS: Mapping[str, Callable[[_Reader, Any, list[Step]], None]] = {
+    "Add": _Reader.residual,
+    "Div": _Reader.gate,
+    "Mul": _Reader.gate,
+}
 
 
 def _known(table: Mapping[str, _T], node: Any, where: str) -> _T:
-    """What reads an operator of ONNX's own domain."""
-    if node.op_type not in table or node.domain not in OURS:
+    """What reads an operator."""
+    if operator(node) not in table:
         raise refused(node, f"is not read {where}; {', '.join(sorted(table))} are")
-    return table[node.op_type]
+    return table[operator(node)]
 
 
 def _attributes(node: Any) -> dict[str, Any]:

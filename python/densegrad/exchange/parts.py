@@ -13,7 +13,7 @@ from densegrad.layers import Activation, Dense, Layer, Residual
 from densegrad.model import Sequential
 
 _WIDE = ("w", "gamma", "mean")  # arrays whose first axis is the width of x
-_FREE = 2**16  # numbers of parameters that no input must account for
+_SHARED, _FREE = 16, 2**16  # how often a file's number may stand in a model, and how many may come from nowhere
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,9 @@ def named(parts: Iterable[Part]) -> dict[str, Any]:
     return {f"{place}.{name}": array for place, part in enumerate(parts) for name, array in part.arrays.items()}
 
 
-def assembled(who: str, parts: Iterable[Part], dtype: str, input_size: int | None, held: int) -> Sequential:
+def assembled(
+    who: str, parts: Iterable[Part], dtype: str, input_size: int | None = None, held: int | None = None
+) -> Sequential:
     """The model of these parts.
 
     Args:
@@ -62,7 +64,7 @@ def assembled(who: str, parts: Iterable[Part], dtype: str, input_size: int | Non
         parts: First to last.
         dtype: The model's.
         input_size: Width of x; where it is not known, the first array tells.
-        held: Numbers that there are in what is read; a model of many more is refused before it is allocated.
+        held: Numbers in all of a file; a model of many more is refused before it is allocated.
     """
     parts = folded(parts)
     arrays = {f"layers.{name}": array for name, array in named(parts).items()}
@@ -77,7 +79,7 @@ def assembled(who: str, parts: Iterable[Part], dtype: str, input_size: int | Non
     for name, shape in expected.items():
         if arrays[name].shape != shape:
             raise ValueError(f"{who}: expected {name} of shape {shape}, got {arrays[name].shape}")
-    if lowered.parameter_count > 4 * held + _FREE:
+    if held is not None and lowered.parameter_count > _SHARED * held + _FREE:
         raise ValueError(f"{who}: expected arrays of {lowered.parameter_count} numbers, got {held} numbers in all")
     model = Sequential(layers, input_size, dtype=dtype)
     for slot in model.slots():
