@@ -18,7 +18,7 @@ from densegrad.callbacks import (
     TensorBoard,
 )
 from densegrad.errors import DivergenceError
-from densegrad.exchange import from_onnx, from_torch
+from densegrad.exchange import from_onnx, from_sklearn, from_torch
 from densegrad.files import load
 from densegrad.gradcheck import GradientReport, check_gradients
 from densegrad.history import History
@@ -94,6 +94,7 @@ __all__ = [
     "concatenate",
     "data",
     "from_onnx",
+    "from_sklearn",
     "from_torch",
     "get_num_threads",
     "graph",

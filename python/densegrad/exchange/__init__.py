@@ -4,6 +4,7 @@ What a format needs beside NumPy is imported when it is used, and a message name
 """
 
 from densegrad.exchange.onnx_reader import from_onnx
+from densegrad.exchange.sklearn import from_sklearn
 from densegrad.exchange.torch import from_torch
 
-__all__ = ["from_onnx", "from_torch"]
+__all__ = ["from_onnx", "from_sklearn", "from_torch"]
