@@ -357,6 +357,28 @@ class BaseModel:
 
         return to_torch_state_dict(self)
 
+    def to_cpp(self, path: str | os.PathLike[str] | None = None, *, name: str = "model") -> str:
+        """The model as one C++17 header, with its weights and ``name::forward(x, y)`` for a row; for small devices.
+
+        The function allocates nothing and needs no library but the language's own. Its numbers are of the model's
+        dtype, and differ from ``predict``'s by rounding.
+
+        Args:
+            path: Where it is written to, atomically.
+            name: The header's namespace.
+
+        Returns:
+            The header's text.
+
+        >>> import densegrad as dg
+        >>> model = dg.Sequential([dg.Dense(2, "relu")], input_size=3, seed=0)
+        >>> print(model.to_cpp().partition(";")[0])
+        // 3 inputs, 2 outputs, 8 parameters
+        """
+        from densegrad.exchange.cpp import to_cpp
+
+        return to_cpp(self, path, name)
+
     def config(self) -> dict[str, Any]:
         """The constructor's arguments; a file keeps an object among a layer's as its own ``config``."""
         return {
