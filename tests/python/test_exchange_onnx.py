@@ -216,6 +216,14 @@ REFUSED = {
         [("Tanh", ["x"], "t", {}), ("Mul", ["x", "t"], "y", {})],
         r"\(Mul\): is no activation that is read, joining z and Tanh of z",
     ),
+    "constants of a gate": (
+        [("Abs", ["x"], "a", {}), ("Add", ["a", "six"], "b", {}), ("Div", ["x", "b"], "y", {})],
+        r"'Div y' \(Div\): is no activation that is read, joining z and Add of Abs of z",
+    ),
+    "gate turned": (
+        [("Abs", ["x"], "a", {}), ("Add", ["a", "one"], "b", {}), ("Div", ["b", "x"], "y", {})],
+        r"'Div y' \(Div\): is no activation that is read, joining z and Add of Abs of z",
+    ),
     "join": (
         [("Tanh", ["x"], "t", {}), ("Max", ["x", "t"], "y", {})],
         r"node 'Max y' \(Max\): is not read where it joins two values; Add, Div, Mul are",
@@ -305,9 +313,17 @@ def lying():
             {"scale": np.float32(2)},
             shape=["batch", 2**16],
         ),
+        lambda: graph(
+            [
+                ("Gemm", [f"v{i}" if i else "x", "w"], f"v{i + 1}" if i < 999 else "y", {"alpha": 2.0})
+                for i in range(1000)
+            ],
+            {"w": np.ones((100, 100), "float32")},
+            features=100,
+        ),
         lying,
     ],
-    ids=["scalar", "one number", "no array", "many nodes", "tensor"],
+    ids=["scalar", "one number", "no array", "many nodes", "one array many times", "tensor"],
 )
 def test_sizes_that_no_array_has_are_refused_without_allocating_them(make):
     proto = make()
@@ -340,6 +356,9 @@ def test_arrays_in_other_files_are_not_opened(tmp_path):
     with pytest.raises(ValueError, match="expected the arrays within the file, got some in others"):
         dg.from_onnx(path)
     dg.from_onnx(onnx.load(path))
+    array = onnx.load(path, load_external_data=False).graph.initializer[0]
+    with pytest.raises(ValueError, match="expected the arrays within the file, got some in others"):
+        dg.from_onnx(graph([("Constant", [], "w", {"value": array}), ("MatMul", ["x", "w"], "y", {})]))
 
 
 def test_blocks_at_any_depth_end_in_a_model_or_a_refusal():

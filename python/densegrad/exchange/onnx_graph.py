@@ -12,7 +12,7 @@ from densegrad.exchange.onnx_writer import EXTRA
 
 WHO = "from_onnx"
 _OLDEST = 13  # before it, axes and attributes meant other things
-_FREE = 2**16  # features that no array must account for
+_SHARED, _FREE = 16, 2**16  # how often a model may use each number of a file, and how many may come from nowhere
 _OURS = {"", "ai.onnx"}  # names of ONNX's own domain
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Step: TypeAlias = "tuple[Any, list[Step]]"  # an operator, and the chain to its later input where it joins two values
@@ -26,7 +26,8 @@ def read(source: Any) -> Any:
         proto = _loaded(onnx, os.fsdecode(source))
     elif not isinstance(source, onnx.ModelProto):
         raise TypeError(f"{WHO}: expected a path or an onnx.ModelProto, got {type(source).__name__}")
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in proto.graph.initializer):
+    tensors = [*proto.graph.initializer, *(entry.t for node in proto.graph.node for entry in node.attribute)]
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors):
         raise ValueError(f"{WHO}: expected the arrays within the file, got some in others; give onnx.load(path)")
     try:
         onnx.checker.check_model(proto)
@@ -67,7 +68,6 @@ class Graph:
     Attributes:
         input, output: Names of x and y.
         dtype, width: Of x.
-        held: Numbers in all constants.
     """
 
     def __init__(self, graph: Any) -> None:
@@ -80,10 +80,10 @@ class Graph:
             if len(values) != 1:
                 raise ValueError(f"{WHO}: expected 1 {what}, got {len(values)}")
         self.input, self.output = inputs[0].name, graph.output[0].name
-        self.held = sum({id(array): array.size for array in self._arrays.values()}.values())
+        self._held = sum({id(array): array.size for array in self._arrays.values()}.values())
+        self._used = 0
         self.dtype, self.width = _kind(inputs[0])
-        if self.width > self.held + _FREE:
-            raise ValueError(f"{WHO}: expected arrays for {self.width} features, got {self.held} numbers in all")
+        self.use(self.width)
 
     def _add(self, place: int, node: Any) -> None:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
@@ -92,6 +92,12 @@ class Graph:
             self._arrays[node.output[0]] = self._arrays[node.input[0]]
         else:
             self._makers.update(dict.fromkeys(node.output, (place, node)))
+
+    def use(self, numbers: int) -> None:
+        """Refuse to make of a file what is out of all proportion to it, before it is allocated."""
+        self._used += numbers
+        if self._used > _SHARED * self._held + _FREE:
+            raise ValueError(f"{WHO}: expected arrays for {self._used} numbers, got {self._held} in all constants")
 
     def is_constant(self, name: str) -> bool:
         """Whether a value is an array of the file."""

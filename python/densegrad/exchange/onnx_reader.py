@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -65,7 +66,7 @@ def from_onnx(source: Any) -> Sequential:
     try:
         with np.errstate(all="ignore"):  # others' numbers are taken as they are
             parts = _Reader(graph, graph.width).parts_of(graph.chain(graph.input, graph.output))
-        return assembled(WHO, parts, graph.dtype, graph.width, graph.held)
+        return assembled(WHO, parts, graph.dtype, graph.width)
     except RecursionError:
         raise ValueError(f"{WHO}: expected fewer residual blocks within one another than Python can follow") from None
 
@@ -93,6 +94,7 @@ class _Reader:
             raise error if str(error).startswith(WHO) else refused(node, str(error)) from None
 
     def _add(self, part: Part) -> None:
+        self._graph.use(sum(map(math.prod, part.layer.shapes(self._width).values())))
         self._width = part.layer.out_features(self._width)
         self._parts.append(part)
 
@@ -132,7 +134,7 @@ class _Reader:
 
     def gemm(self, node: Any, attributes: Mapping[str, Any]) -> None:
         w = self._matrix(node, transposed=bool(attributes["transB"]))
-        self._add(dense(w * w.dtype.type(attributes["alpha"])))
+        self._add(dense(w if attributes["alpha"] == 1 else w * w.dtype.type(attributes["alpha"])))
         if len(node.input) > 2:
             self._bias(self._vector(node, 2) * w.dtype.type(attributes["beta"]))
 
@@ -241,11 +243,10 @@ class _Reader:
         found = []
         for inner, joined in block:
             _attributes(inner)
-            found += [
-                self._graph.constant(inner, k) for k, name in enumerate(inner.input) if self._graph.is_constant(name)
-            ]
-            if joined:
+            constants = [place for place, name in enumerate(inner.input) if self._graph.is_constant(name)]
+            if joined or (inner.op_type == "Div" and constants != [1]):
                 return False
+            found += [self._graph.constant(inner, place) for place in constants]
         return len(found) == len(numbers) and all(map(np.allclose, found, numbers))
 
 

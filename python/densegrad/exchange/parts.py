@@ -13,7 +13,6 @@ from densegrad.layers import Activation, Dense, Layer, Residual
 from densegrad.model import Sequential
 
 _WIDE = ("w", "gamma", "mean")  # arrays whose first axis is the width of x
-_SHARED, _FREE = 16, 2**16  # how often a file's number may stand in a model, and how many may come from nowhere
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,9 +53,7 @@ def named(parts: Iterable[Part]) -> dict[str, Any]:
     return {f"{place}.{name}": array for place, part in enumerate(parts) for name, array in part.arrays.items()}
 
 
-def assembled(
-    who: str, parts: Iterable[Part], dtype: str, input_size: int | None = None, held: int | None = None
-) -> Sequential:
+def assembled(who: str, parts: Iterable[Part], dtype: str, input_size: int | None = None) -> Sequential:
     """The model of these parts.
 
     Args:
@@ -64,7 +61,6 @@ def assembled(
         parts: First to last.
         dtype: The model's.
         input_size: Width of x; where it is not known, the first array tells.
-        held: Numbers in all of a file; a model of many more is refused before it is allocated.
     """
     parts = folded(parts)
     arrays = {f"layers.{name}": array for name, array in named(parts).items()}
@@ -74,13 +70,11 @@ def assembled(
             raise ValueError(f"{who}: expected at least 1 layer that tells the number of features, got none")
         input_size = widths[0]
     layers = [part.layer for part in parts]
-    lowered = plan.lower(layers, input_size, dtype)
-    expected = {slot.name: slot.shape for node in lowered.nodes for slot in node.slots}
+    nodes = plan.lower(layers, input_size, dtype).nodes
+    expected = {slot.name: slot.shape for node in nodes for slot in node.slots}
     for name, shape in expected.items():
         if arrays[name].shape != shape:
             raise ValueError(f"{who}: expected {name} of shape {shape}, got {arrays[name].shape}")
-    if held is not None and lowered.parameter_count > _SHARED * held + _FREE:
-        raise ValueError(f"{who}: expected arrays of {lowered.parameter_count} numbers, got {held} numbers in all")
     model = Sequential(layers, input_size, dtype=dtype)
     for slot in model.slots():
         model.view(slot)[...] = arrays[slot.name]
