@@ -112,7 +112,7 @@ def test_the_text_is_what_is_written(tmp_path):
     assert os.listdir(tmp_path) == ["a.hpp"]
 
 
-@pytest.mark.parametrize("name", ["", "1a", "a b", "a-b", "class", "std", "a::b", "_a", "a__b", "é", "a\n"])
+@pytest.mark.parametrize("name", ["", "1a", "a b", "a-b", "class", "std", "main", "a::b", "_a", "a__b", "é", "a\n"])
 def test_names_that_c_plus_plus_has_not_are_refused(name):
     with pytest.raises(ValueError, match=r"Sequential\.to_cpp: expected a name that a C\+\+ namespace can have, got"):
         dg.Sequential([dg.Dense(2)], input_size=2).to_cpp(name=name)

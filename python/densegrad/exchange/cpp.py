@@ -20,7 +20,7 @@ _TYPES = {"float32": "float", "float64": "double"}
 _TAKEN = (  # what no namespace may be called
     "alignas alignof and and_eq asm auto bitand bitor bool break case catch char char16_t char32_t class compl const "
     "const_cast constexpr continue decltype default delete do double dynamic_cast else enum explicit export extern "
-    "false float for friend goto if inline int long mutable namespace new noexcept not not_eq nullptr operator or "
+    "false float for friend goto if inline int long main mutable namespace new noexcept not not_eq nullptr operator or "
     "or_eq private protected public register reinterpret_cast return short signed sizeof static static_assert "
     "static_cast std struct switch template this thread_local throw true try typedef typeid typename union unsigned "
     "using virtual void volatile wchar_t while xor xor_eq"
@@ -227,7 +227,8 @@ class _Header:
             arrays["w"] = arrays["w"].T
         if node.primitive == "batch_norm":
             eps = arrays["gamma"].dtype.type(node.attributes["eps"])
-            arrays["scale"] = arrays.pop("gamma") / np.sqrt(arrays.pop("variance") + eps)
+            with np.errstate(all="ignore"):
+                arrays["scale"] = arrays.pop("gamma") / np.sqrt(arrays.pop("variance") + eps)
         if "a" in arrays:
             words["step"] = int(arrays["a"].size > 1)
         for name, array in arrays.items():

@@ -51,7 +51,8 @@ def from_torch(module: Any) -> Sequential:
     """A model that computes what a PyTorch module does in evaluation, with numbers of its own.
 
     Read are Linear, the activations that ``dg.activations`` has, PReLU, BatchNorm1d, LayerNorm, Dropout, Identity,
-    Flatten, and Sequential of them, nested ones in their place. What does not require a gradient is frozen.
+    Flatten, and Sequential of them, nested ones in their place. What does not require a gradient is frozen, as are
+    norms without parameters of their own.
 
     Args:
         module: A ``torch.nn.Module`` of float32 or float64.
@@ -103,9 +104,10 @@ def _parts(torch: Any, module: Any, name: str) -> Iterator[Part]:
         if getattr(module, attribute) not in values:
             raise ValueError(f"{where}: expected {attribute} = {values[0]}, got {getattr(module, attribute)}")
     try:
-        yield _READS.get(kind, _activation)(module)
+        part = _READS.get(kind, _activation)(module)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
+    yield part
 
 
 def _activation(module: Any) -> Part:
@@ -162,7 +164,7 @@ _READS: Mapping[str, Callable[[Any], Part]] = {
 
 
 def _trains(module: Any) -> bool:
-    """Whether training updates anything; a layer without arrays of its own to train would get some: frozen."""
+    """Whether anything in a module requires a gradient."""
     return any(array.requires_grad for array in module.parameters())
 
 
