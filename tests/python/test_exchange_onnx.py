@@ -232,6 +232,7 @@ REFUSED = {
         [("Tanh", ["x"], "t", {}), ("Relu", ["x"], "r", {}), ("Add", ["t", "r"], "y", {})],
         r"expected one chain of layers and residual blocks, got a branch at 't'",
     ),
+    "nothing": ([("Identity", ["x"], "y", {})], "expected at least 1 layer, got none"),
     "weights first": ([("MatMul", ["square", "x"], "y", {})], r"\(MatMul\): expected input 1 to be constant, got 'x'"),
     "transA": ([("Gemm", ["x", "square"], "y", {"transA": 1})], r"\(Gemm\): expected transA = 0, got 1"),
     "shape of weights": (
@@ -347,6 +348,29 @@ def test_a_damaged_or_missing_file_is_refused_by_its_name(tmp_path):
             dg.from_onnx(path)
     with pytest.raises(TypeError, match=r"from_onnx: expected a path or an onnx\.ModelProto, got int"):
         dg.from_onnx(3)
+
+
+def refusal(path):
+    """The words in which a file is refused, or nothing."""
+    try:
+        dg.from_onnx(path)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def test_every_flipped_bit_is_refused_or_harmless(tmp_path):
+    path = tmp_path / "model.onnx"
+    data = network("residual in residual", "float32").to_onnx().SerializeToString()
+    refusals = []
+    for place in range(len(data)):
+        flipped = bytearray(data)
+        flipped[place] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        if words := refusal(path):
+            refusals.append(words)
+    assert len(refusals) > 500
+    assert all(words.startswith("from_onnx: ") for words in refusals)
 
 
 def test_arrays_in_other_files_are_not_opened(tmp_path):

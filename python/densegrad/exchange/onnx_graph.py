@@ -144,7 +144,7 @@ def _array(tensor: Any) -> Array:
     """A tensor's numbers; one that claims more than it has is refused before anything is allocated."""
     try:
         array: Array = imported(WHO, "onnx.numpy_helper", EXTRA).to_array(tensor)
-    except (ValueError, TypeError, OverflowError) as error:
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise ValueError(f"{WHO}: the array {tensor.name!r} is not whole: {error}") from None
     return array
 

@@ -62,13 +62,15 @@ def from_onnx(source: Any) -> Sequential:
     >>> dg.from_onnx(model.to_onnx())
     Sequential([Dense(4, activation='relu'), LayerNorm(), Dense(1)], input_size=3)
     """
-    graph = Graph(read(source).graph)
     try:
+        graph = Graph(read(source).graph)
         with np.errstate(all="ignore"):  # others' numbers are taken as they are
             parts = _Reader(graph, graph.width).parts_of(graph.chain(graph.input, graph.output))
         return assembled(WHO, parts, graph.dtype, graph.width)
     except RecursionError:
         raise ValueError(f"{WHO}: expected fewer residual blocks within one another than Python can follow") from None
+    except UnicodeDecodeError as error:  # protobuf looks at a name when it is asked for
+        raise ValueError(f"{WHO}: expected names in UTF-8; {error}") from None
 
 
 class _Reader:

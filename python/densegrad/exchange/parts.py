@@ -63,6 +63,8 @@ def assembled(who: str, parts: Iterable[Part], dtype: str, input_size: int | Non
         input_size: Width of x; where it is not known, the first array tells.
     """
     parts = folded(parts)
+    if not parts:
+        raise ValueError(f"{who}: expected at least 1 layer, got none")
     arrays = {f"layers.{name}": array for name, array in named(parts).items()}
     if input_size is None:
         widths = [array.shape[0] for name, array in arrays.items() if name.rpartition(".")[2] in _WIDE]
