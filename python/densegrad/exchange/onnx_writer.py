@@ -55,7 +55,10 @@ def to_onnx(model: BaseModel, path: str | os.PathLike[str] | None = None) -> Any
 
 
 class _Graph:
-    """Operators and constants, collected node by node; ``names`` are those of the plan's buffers."""
+    """Operators and constants, collected node by node; ``names`` are those of the plan's buffers.
+
+    A primitive that is not just the operator of its row has a method of its name.
+    """
 
     def __init__(self, who: str, model: BaseModel, names: Mapping[int, str]) -> None:
         self._who, self._model, self._names = who, model, names
@@ -71,10 +74,11 @@ class _Graph:
         if compose is not None:
             compose(node, *inputs, *arrays, output)
             return
-        operator = PRIMITIVES[node.primitive].onnx if node.primitive in PRIMITIVES else None
-        if operator is None:
-            function = node.attributes.get("function", node.primitive)
+        if node.primitive == "python":
+            function = node.attributes["function"]
             raise ValueError(f"{self._who}: expected layers that ONNX can hold, got the Python activation {function!r}")
+        operator = PRIMITIVES[node.primitive].onnx
+        assert operator is not None, f"{node.primitive} has no operator in the table, and no method here"
         attributes = dict(zip(["alpha"], node.attributes.values(), strict=False))  # ONNX's name for all of them
         self._operator(operator, [*inputs, *arrays], output, **attributes, **SET.get(node.primitive, {}))
 
