@@ -330,8 +330,8 @@ class BaseModel:
     def to_onnx(self, path: str | os.PathLike[str] | None = None) -> Any:
         """The model as ONNX (opset 20), with the input ``x`` and the output ``y``, both (batch, features).
 
-        Numbers are in the model's dtype. onnxruntime has few activations in float64: give it those of
-        ``model.copy("float32")``.
+        Several inputs or outputs of a ``Model`` are columns of the two, side by side. Numbers are in the model's dtype.
+        onnxruntime has few activations in float64: give it those of ``model.copy("float32")``.
 
         Args:
             path: Where it is written to, atomically.

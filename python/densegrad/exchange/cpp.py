@@ -47,6 +47,8 @@ _EXPRESSIONS: Mapping[str, str] = {  # y of z, element by element
 _CALLS: Mapping[str, str] = {  # of a function below, for what is more than an expression
     "dense": "dense({x}, {in_features}, {w}, {b}, {width}, {y});",
     "add": "add({x}, {x2}, {width}, {y});",
+    "columns": "columns({x}, {first}, {width}, {y});",
+    "concatenate": "concatenate({x}, {in_features}, {x2}, {width}, {y});",
     "standardize": "affine({x}, {mean}, {scale}, nullptr, {width}, {y});",
     "batch_norm": "affine({x}, {mean}, {scale}, {beta}, {width}, {y});",
     "layer_norm": "layer_norm({x}, {gamma}, {beta}, {eps}, {width}, {y});",
@@ -55,6 +57,7 @@ _CALLS: Mapping[str, str] = {  # of a function below, for what is more than an e
     "softmax": "softmax({x}, {width}, {y});",
     "log_softmax": "log_softmax({x}, {width}, {y});",
 }
+_APART = ("dense", "concatenate")  # what writes elsewhere than it reads
 _FUNCTIONS: Mapping[str, str] = {
     "each": """\
 // y = f(z), element by element.
@@ -80,6 +83,18 @@ inline void dense(const Number* x, int inputs, const Number* w, const Number* b,
 // y = a + b.
 inline void add(const Number* a, const Number* b, int n, Number* y) {
   for (int i = 0; i < n; ++i) y[i] = a[i] + b[i];
+}
+""",
+    "columns": """\
+// y_j = x_(first + j).
+inline void columns(const Number* x, int first, int n, Number* y) {
+  for (int i = 0; i < n; ++i) y[i] = x[first + i];
+}
+""",
+    "concatenate": """\
+// y = (a, b), side by side.
+inline void concatenate(const Number* a, int count, const Number* b, int n, Number* y) {
+  for (int i = 0; i < n; ++i) y[i] = i < count ? a[i] : b[i - count];
 }
 """,
     "affine": """\
@@ -180,7 +195,7 @@ class _Header:
     def __init__(self, who: str, model: BaseModel) -> None:
         self._who, self._model, self._plan = who, model, model.lower()
         self._places, self._sizes = _places(self._plan)
-        self._arrays: list[str] = []
+        self._arrays: dict[str, str] = {}  # by name: layers may share them
         self._functions: set[str] = set()
         self._body = [f"  Number v{place}[{size}];" for place, size in enumerate(self._sizes)]
         for node in self._plan.nodes:
@@ -197,7 +212,7 @@ class _Header:
             outputs=plan.widths[plan.output],
             parameters=plan.parameter_count,
             bytes=sum(self._sizes) * np.dtype(self._model.dtype).itemsize,
-            arrays="\n".join(self._arrays),
+            arrays="\n".join(self._arrays.values()),
             functions="\n".join(text for name, text in _FUNCTIONS.items() if name in self._functions),
             body="\n".join(self._body),
         )
@@ -206,6 +221,8 @@ class _Header:
         x, y = self._places[node.inputs[0]], self._places[node.output]
         width = self._plan.widths[node.output]
         attributes = {name: self._literal(node, value) for name, value in node.attributes.items()}
+        if node.primitive == "columns":
+            attributes = {"first": str(int(node.attributes["first"]))}
         if node.primitive in _EXPRESSIONS:
             expression = _EXPRESSIONS[node.primitive].format(**attributes)
             if expression != "z" or x != y:
@@ -242,7 +259,7 @@ class _Header:
         rows = [", ".join(numbers[first : first + 8]) for first in range(0, len(numbers), 8)]
         name = name.replace(".", "_")
         text = ",\n    ".join(rows)
-        self._arrays.append(f"inline constexpr Number {name}[{len(numbers)}] = {{\n    {text}}};\n")
+        self._arrays[name] = f"inline constexpr Number {name}[{len(numbers)}] = {{\n    {text}}};\n"
         return name
 
     def _literal(self, node: Node, value: Any) -> str:
@@ -258,7 +275,7 @@ class _Header:
 def _places(plan: Plan) -> tuple[dict[int, str], list[int]]:
     """Where each buffer of a plan lies, and the sizes of those places; one is free again after its last reader.
 
-    All but a dense layer may write where they read.
+    All but those of ``_APART`` may write where they read.
     """
     last = {buffer: index for index, node in enumerate(plan.nodes) for buffer in node.inputs}
     where = {plan.input: "x", plan.output: "y"}
@@ -267,7 +284,7 @@ def _places(plan: Plan) -> tuple[dict[int, str], list[int]]:
     sizes: list[int] = []
     for index, node in enumerate(plan.nodes):
         done = [held.pop(buffer) for buffer in set(node.inputs) if buffer in held and last[buffer] == index]
-        free, busy = (free, done) if node.primitive == "dense" else (free + done, [])
+        free, busy = (free, done) if node.primitive in _APART else (free + done, [])
         if node.output != plan.output:
             place = free.pop() if free else len(sizes)
             sizes += [0] if place == len(sizes) else []

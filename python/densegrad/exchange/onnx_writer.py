@@ -62,9 +62,15 @@ class _Graph:
 
     def __init__(self, who: str, model: BaseModel, names: Mapping[int, str]) -> None:
         self._who, self._model, self._names = who, model, names
+        self._widths = model.lower().widths
         self._onnx = imported(who, "onnx", EXTRA)
         self.nodes: list[Any] = []
-        self.constants: list[Any] = []
+        self._constants: dict[str, Any] = {}  # by name: layers may share them
+
+    @property
+    def constants(self) -> list[Any]:
+        """The arrays that operators read."""
+        return list(self._constants.values())
 
     def add(self, node: Node) -> None:
         """Append what computes a node's output."""
@@ -97,6 +103,14 @@ class _Graph:
         self._operator("Sub", [x, mean], f"{y}.centred")
         self._operator("Mul", [f"{y}.centred", scale], y)
 
+    def _columns(self, node: Node, x: str, y: str) -> None:
+        first, width = int(node.attributes["first"]), self._widths[node.output]
+        ends = {"starts": [first], "ends": [first + width], "axes": [1]}
+        self._operator("Slice", [x, *(self._constant(f"{y}.{k}", np.array(v)) for k, v in ends.items())], y)
+
+    def _concatenate(self, node: Node, a: str, b: str, y: str) -> None:
+        self._operator("Concat", [a, b], y, axis=1)
+
     def _swish(self, node: Node, z: str, y: str) -> None:
         beta = self._constant(f"{y}.beta", np.array(node.attributes["beta"], self._model.dtype))
         self._learned_swish(node, z, beta, y)
@@ -117,7 +131,7 @@ class _Graph:
         self.nodes.append(self._onnx.helper.make_node(operator, inputs, [output], name=output, **attributes))
 
     def _constant(self, name: str, array: np.ndarray[Any, Any]) -> str:
-        self.constants.append(self._onnx.numpy_helper.from_array(array, name))
+        self._constants[name] = self._onnx.numpy_helper.from_array(array, name)
         return name
 
     def _name(self, buffer: int) -> str:

@@ -71,13 +71,12 @@ def assembled(who: str, parts: Iterable[Part], dtype: str, input_size: int | Non
         if not widths:
             raise ValueError(f"{who}: expected at least 1 layer that tells the number of features, got none")
         input_size = widths[0]
-    layers = [part.layer for part in parts]
-    nodes = plan.lower(layers, input_size, dtype).nodes
-    expected = {slot.name: slot.shape for node in nodes for slot in node.slots}
+    model = Sequential([part.layer for part in parts], dtype=dtype)
+    expected = {slot.name: slot.shape for slot in plan.lower(model.wire, input_size, dtype).slots}
     for name, shape in expected.items():
         if arrays[name].shape != shape:
             raise ValueError(f"{who}: expected {name} of shape {shape}, got {arrays[name].shape}")
-    model = Sequential(layers, input_size, dtype=dtype)
+    model.build(input_size)
     for slot in model.slots():
         model.view(slot)[...] = arrays[slot.name]
     return model

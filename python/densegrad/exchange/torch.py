@@ -77,6 +77,8 @@ def to_torch_state_dict(model: BaseModel) -> dict[str, Any]:
     who = f"{type(model).__name__}.to_torch_state_dict"
     torch = imported(who, "torch", "torch")
     model.require_built("to_torch_state_dict")
+    if not isinstance(model, Sequential):
+        raise ValueError(f"{who}: expected a Sequential, as which PyTorch's modules are made, got {model!r}")
     modules = [module for layer in model.layers for module in _states(who, layer)]
     return {
         f"{place}.{name}": torch.from_numpy(np.array(array, order="C"))
