@@ -200,8 +200,9 @@ class Trainer:
                 callback has stopped has ended.
             on_divergence: Where a loss is not finite: ``"raise"`` an error, ``"stop"`` with the parameters before it,
                 or ``"rollback"`` to those of the epoch's beginning and stop; ``history.stopped`` then says why.
-            progress: True shows a bar (tqdm), False nothing; by default a bar where tqdm is installed and
-                the output is a terminal.
+            progress: True shows bars of epochs and steps with loss, metrics and samples per second (tqdm; widgets in a
+                notebook), or lines where the output is no terminal; False shows nothing. By default bars where tqdm is
+                installed and there is a terminal or a notebook.
 
         Returns:
             A ``History``: loss, metrics and their ``val_`` twins, one value an epoch that is complete.
@@ -232,8 +233,8 @@ class Trainer:
             run = Run(self, epochs, batch_size, len(rows[0]), bool(shuffle), told)
             if resume is not None:
                 checkpoint.resume(who, run, resume)
-            with progress_bar(epochs * run.steps, batch_size, progress) as bar, interrupt_stops(run.interrupt):
-                bar.steps(run.epoch * run.steps + run.step)
+            with progress_bar(epochs, run.rows, batch_size, progress) as bar, interrupt_stops(run.interrupt):
+                bar.begin(run.epoch, run.step)
                 run.tell("on_fit_begin")
                 while run.going:
                     self._one_epoch(run, rows, validation, names, on_divergence, bar)
@@ -305,7 +306,7 @@ class Trainer:
         values.update(measured_rows(self.model, self._loss, names, rows, validation))
         self.optimizer.observe(values.get("val_loss", values["loss"]))
         run.end_epoch(values)
-        bar.epoch(run.epoch, run.epochs, values)
+        bar.epoch(values)
         run.tell("on_epoch_end")
 
     def _slices(self, run: Run, rows: Rows, bar: Any) -> float:
@@ -330,7 +331,7 @@ class Trainer:
                 elapsed = time.perf_counter() - start
                 total += elapsed
                 run.step += ran
-                bar.steps(ran)
+                bar.steps(ran, last)
                 run.tell("on_steps_end")
                 in_time = int(_SLICE_SECONDS * ran / max(elapsed, 1e-9))
                 self._slice = run.batch_size, max(1, min(in_time, 8 * limit))  # a fast step is no proof for a thousand

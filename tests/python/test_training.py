@@ -517,16 +517,6 @@ def test_an_empty_history_has_no_epochs():
         _ = history["loss"]
 
 
-def test_a_progress_bar_shows_epochs_and_losses(backend, rng, capfd):
-    model = classifier()
-    model.fit(*rows(rng), loss="cross_entropy", optimizer=dg.SGD(0.1), epochs=2, progress=True)
-    shown = capfd.readouterr().err
-    assert "epoch 2/2" in shown
-    assert "loss=" in shown
-    model.fit(*rows(rng), loss="cross_entropy", optimizer=dg.SGD(0.1), epochs=2, progress=False)
-    assert capfd.readouterr() == ("", "")
-
-
 # ---- trouble
 
 
