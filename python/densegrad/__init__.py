@@ -6,7 +6,19 @@
 (4, 16)
 """
 
-from densegrad import activations, callbacks, data, graph, initializers, losses, metrics, ops, optimizers, schedules
+from densegrad import (
+    activations,
+    callbacks,
+    data,
+    graph,
+    initializers,
+    losses,
+    metrics,
+    ops,
+    optimizers,
+    plot,
+    schedules,
+)
 from densegrad._backend import available_backends, backend, use_backend
 from densegrad.callbacks import (
     Callback,
@@ -105,6 +117,7 @@ __all__ = [
     "metrics",
     "ops",
     "optimizers",
+    "plot",
     "schedules",
     "set_num_threads",
     "use_backend",

@@ -40,7 +40,7 @@ def run_demo(data: str | None, epochs: int, output: str) -> float:
     accuracy = history["val_accuracy"][-1]
     model_file, picture = folder / "densegrad-demo.safetensors", folder / "densegrad-demo.png"
     model.save(model_file)
-    axes = plot.learning_curve(history)
+    axes = plot.learning_curve(history, plot.new_figure().add_subplot())
     axes.set_title(f"test accuracy {accuracy:.2%}, {samples:,.0f} samples/s")
     axes.figure.savefig(picture, dpi=120)
     print(f"test accuracy       {accuracy:.2%}")

@@ -7,7 +7,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from densegrad import graph
+from densegrad import _html, graph
 from densegrad._feed import whole
 from densegrad._numpy.types import FloatArray
 from densegrad.evaluation import checked_rows
@@ -43,6 +43,11 @@ class GradientReport(Mapping[str, float]):
     def __repr__(self) -> str:
         rows = [f"{name}: {error:.1e}" for name, error in self._errors.items()]
         return f"<GradientReport largest {self.largest:.1e}; {', '.join(rows)}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a table with a row a parameter."""
+        rows = [[name, f"{error:.1e}"] for name, error in self._errors.items()]
+        return _html.table("GradientReport", ["parameter", "relative error"], rows, f"largest {self.largest:.1e}")
 
 
 @overload

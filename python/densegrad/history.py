@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
+
+from densegrad import _html
+
+_ENDS = 5  # epochs that a table shows at each end
 
 
 class History(Mapping[str, list[float]]):
@@ -45,3 +50,19 @@ class History(Mapping[str, list[float]]):
         last = ", ".join(f"{name}={values[-1]:.4g}" for name, values in self._columns.items())
         stopped = "" if self.stopped is None else f"; stopped by {self.stopped}"
         return f"<History of {self.epochs} epochs: {last}{stopped}>"
+
+    def plot(self, ax: Any = None) -> Any:
+        """The learning curve: loss and metrics by epoch; gives the Matplotlib axes of the loss."""
+        from densegrad import plot
+
+        return plot.learning_curve(self, ax)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a table with a row an epoch, the first and the last ones."""
+        shown = [number for number in range(self.epochs) if number < _ENDS or number >= self.epochs - _ENDS]
+        rows = []
+        for before, number in zip([-1, *shown], shown, strict=False):
+            rows += [["..."] * (len(self) + 1)] if number > before + 1 else []
+            rows.append([f"{number + 1}", *(f"{values[number]:.4g}" for values in self.values())])
+        foot = "" if self.stopped is None else f"stopped by {self.stopped}"
+        return _html.table(f"History of {self.epochs} epochs", ["epoch", *self], rows, foot)

@@ -13,6 +13,7 @@ import numpy as np
 
 from densegrad import _backend, _check, files, metrics, plan
 from densegrad._feed import Features, blocks, features
+from densegrad._html import preformatted
 from densegrad._memory import aligned_zeros
 from densegrad._numpy.types import FloatArray
 from densegrad._primitives import PRIMITIVES, loss_row
@@ -316,6 +317,16 @@ class BaseModel:
     def summary(self) -> Summary:
         """A table of layers, shapes and parameters; prints as text."""
         return summarize(self)
+
+    def plot(self, ax: Any = None) -> Any:
+        """The network as a picture, weights as colours where it is small; gives the Matplotlib axes."""
+        from densegrad import plot
+
+        return plot.network(self, ax)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the summary."""
+        return preformatted(repr(self) if self.input_size is None else self.summary())
 
     # ---- copies and files
 

@@ -1,0 +1,54 @@
+"""What a run has measured, as curves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from densegrad.plot.axes import axes_of
+
+if TYPE_CHECKING:
+    from densegrad.history import History
+
+_FEW = 30  # epochs that get a dot each
+
+
+def learning_curve(history: History, ax: Any = None) -> Any:
+    """Loss by epoch on the left axis, metrics on the right.
+
+    Args:
+        history: What ``fit`` gave, with at least one epoch.
+        ax: Matplotlib axes to draw on; by default those of a new figure.
+
+    Returns:
+        The axes of the loss.
+    """
+    if not history.epochs:
+        raise ValueError("learning_curve: expected a history with at least 1 epoch, got 0")
+    ax = axes_of(ax)
+    shown = [name for name in history if name != "seconds"]
+    colors = {name: f"C{place}" for place, name in enumerate(dict.fromkeys(map(_quantity, shown)))}
+    right: Any = ax.twinx() if len(colors) > 1 else None
+    lines = []
+    for name in shown:
+        target = ax if _quantity(name) == "loss" else right
+        style = {
+            "color": colors[_quantity(name)],
+            "linestyle": "-" if name.startswith("val_") else "--",
+            "marker": "." if history.epochs <= _FEW else "",
+            "label": name.replace("val_", "validation "),
+        }
+        lines += target.plot(range(1, len(history[name]) + 1), history[name], **style)
+    ax.set(xlabel="epoch", ylabel="loss")
+    if right is not None:
+        right.set_ylabel(", ".join(list(colors)[1:]))
+    if all(value > 0 for name in shown if _quantity(name) == "loss" for value in history[name]):
+        ax.set_yscale("log")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.legend(handles=lines, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=min(len(lines), 3), frameon=False)
+    ax.grid(alpha=0.3)
+    return ax
+
+
+def _quantity(name: str) -> str:
+    """What a column and its validation twin measure."""
+    return name.removeprefix("val_")
