@@ -48,6 +48,7 @@ from densegrad.layers import (
     Standardize,
 )
 from densegrad.lbfgs import LBFGS
+from densegrad.lrfinder import LearningRates, find_learning_rate
 from densegrad.model import Sequential
 from densegrad.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, NAdam, Optimizer, RMSprop
 from densegrad.threads import get_num_threads, set_num_threads
@@ -81,6 +82,7 @@ __all__ = [
     "LayerNorm",
     "LayerTrace",
     "LearnedSwish",
+    "LearningRates",
     "Lion",
     "Model",
     "ModelCheckpoint",
@@ -105,6 +107,7 @@ __all__ = [
     "check_gradients",
     "concatenate",
     "data",
+    "find_learning_rate",
     "from_onnx",
     "from_sklearn",
     "from_torch",

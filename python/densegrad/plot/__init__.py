@@ -5,8 +5,16 @@ Each draws on the axes ``ax`` it is given, or on a new figure of pyplot's, and g
 
 from densegrad.plot.axes import new_figure
 from densegrad.plot.classes import confusion_matrix, decision_boundary
-from densegrad.plot.curves import learning_curve
+from densegrad.plot.curves import learning_curve, learning_rates
 from densegrad.plot.drawing import network
 from densegrad.plot.flow import gradient_flow
 
-__all__ = ["confusion_matrix", "decision_boundary", "gradient_flow", "learning_curve", "network", "new_figure"]
+__all__ = [
+    "confusion_matrix",
+    "decision_boundary",
+    "gradient_flow",
+    "learning_curve",
+    "learning_rates",
+    "network",
+    "new_figure",
+]

@@ -8,6 +8,7 @@ from densegrad.plot.axes import axes_of
 
 if TYPE_CHECKING:
     from densegrad.history import History
+    from densegrad.lrfinder import LearningRates
 
 _FEW = 30  # epochs that get a dot each
 
@@ -45,6 +46,32 @@ def learning_curve(history: History, ax: Any = None) -> Any:
         ax.set_yscale("log")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(handles=lines, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=min(len(lines), 3), frameon=False)
+    ax.grid(alpha=0.3)
+    return ax
+
+
+def learning_rates(found: LearningRates, ax: Any = None) -> Any:
+    """The losses of a range test by learning rate, as they were and smoothed, with the suggestion.
+
+    Args:
+        found: What ``dg.find_learning_rate`` gave.
+        ax: Matplotlib axes to draw on; by default those of a new figure.
+
+    Returns:
+        The axes.
+    """
+    ax = axes_of(ax)
+    ax.plot(found.rates, found.losses, color="C0", alpha=0.3, label="loss")
+    ax.plot(found.rates, found.smoothed, color="C0", label="smoothed")
+    if found.suggestion is not None:
+        ax.axvline(found.suggestion, color="C3", linestyle="--", label=f"suggestion {found.suggestion:.2g}")
+    low = float(found.losses.min())
+    span = float(found.losses[: found.losses.argmin() + 1].max()) - low  # what comes behind may be of any size
+    if span > 0:
+        ax.set_ylim(low - 0.1 * span, low + 1.6 * span)
+    ax.set_xscale("log")
+    ax.set(xlabel="learning rate", ylabel="loss")
+    ax.legend(frameon=False)
     ax.grid(alpha=0.3)
     return ax
 
