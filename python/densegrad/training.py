@@ -16,6 +16,7 @@ from densegrad._numpy.types import FloatArray
 from densegrad._progress import progress_bar
 from densegrad.callbacks import Callback
 from densegrad.callbacks import check as check_callbacks
+from densegrad.diagnosis import Diagnosis
 from densegrad.errors import DivergenceError, taken
 from densegrad.evaluation import Named, Rows, checked_rows, measured_rows, rehearse, split_rows, validation_rows
 from densegrad.history import History
@@ -170,6 +171,7 @@ class Trainer:
         resume: str | os.PathLike[str] | None = None,
         on_divergence: str = "raise",
         progress: bool | None = None,
+        diagnose: bool = False,
     ) -> History:
         """Train on mini-batches for some epochs.
 
@@ -203,6 +205,9 @@ class Trainer:
             progress: True shows bars of epochs and steps with loss, metrics and samples per second (tqdm; widgets in a
                 notebook), or lines where the output is no terminal; False shows nothing. By default bars where tqdm is
                 installed and there is a terminal or a notebook.
+            diagnose: Look for what usually keeps a network from learning and warn of it (``UserWarning``), once of each
+                and with its cure: inputs that are not standardised, targets that are all the same, dead ReLU units,
+                saturated sigmoids and tanh, gradients that vanish or explode, a learning rate that is far off.
 
         Returns:
             A ``History``: loss, metrics and their ``val_`` twins, one value an epoch that is complete.
@@ -227,6 +232,8 @@ class Trainer:
             validation = validation_rows(who, self.model, self._loss, validation_data, rows)
             if validation_split is not None:
                 rows, validation = split_rows(who, rows, validation_split)
+            if _check.flag(who, "diagnose", diagnose):
+                told = (*told, Diagnosis(who, self._loss, rows))
             rehearse(self.model, self._loss, names, rows, validation)
             self.model.prepare(rows[0])
             self._ready()  # whatever it refuses, it refuses before the first shuffle

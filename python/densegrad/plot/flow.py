@@ -33,7 +33,7 @@ def gradient_flow(model: BaseModel, x: Any, y: Any, loss: str | Loss, ax: Any = 
     model.require_built("gradient_flow")
     resolved = resolve("gradient_flow", loss)
     model.check_loss("gradient_flow", resolved)
-    by_name = gradients(model, resolved, checked_rows("gradient_flow", model, resolved, x, y, None))
+    _, by_name = gradients(model, resolved, checked_rows("gradient_flow", model, resolved, x, y, None))
     if not by_name:
         raise ValueError("gradient_flow: expected a model with something to train, got every layer frozen")
     ax = axes_of(ax)
