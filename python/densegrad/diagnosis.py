@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from densegrad import plan
+from densegrad._feed import whole
 from densegrad._numpy.types import FloatArray
 from densegrad._primitives import PRIMITIVES
 from densegrad.callbacks import Callback
-from densegrad.evaluation import Rows
+from densegrad.evaluation import Rows, WholeRows
 from densegrad.inspection import gradients, next_step, values
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Diagnosis(Callback):
         x, y, _ = rows
         chosen = np.sort(np.random.default_rng(0).permutation(len(x))[:_ROWS])
         self._who, self._loss = who, loss
-        self._rows: Rows = (x[chosen], y[chosen], None)
+        self._rows: WholeRows = (whole(x[chosen]), y[chosen], None)
         self._same = f"all {len(y)} targets are {y[0]}" if len(y) > 1 and bool((y == y[0]).all()) else ""
         self._told: set[str] = set()
         self._begun_at, self._begun_with = 0, np.empty(0)
@@ -198,7 +199,7 @@ def _saturated(active: list[_Active], when: str) -> str:
     )
 
 
-def _flow(model: BaseModel, loss: plan.Loss, rows: Rows, when: str) -> str:
+def _flow(model: BaseModel, loss: plan.Loss, rows: WholeRows, when: str) -> str:
     """Whether gradients shrink or grow on their way to the first layers.
 
     |dw| / |x| tells how large dz is at a layer: dw = x^T dz alone would hide a dz that grows while x shrinks.
@@ -243,7 +244,7 @@ def _changes(model: BaseModel, before: FloatArray, after: FloatArray) -> list[tu
     return changes
 
 
-def _agreement(model: BaseModel, loss: plan.Loss, rows: Rows) -> float:
+def _agreement(model: BaseModel, loss: plan.Loss, rows: WholeRows) -> float:
     """The cosine between the gradients of every other row and of those between them."""
     halves = []
     for first in range(2):

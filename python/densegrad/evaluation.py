@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from densegrad.model import BaseModel
 
 Rows = tuple[Features, FloatArray | IndexArray, FloatArray | None]  # x, y, sample_weight
+WholeRows = tuple[FloatArray, FloatArray | IndexArray, FloatArray | None]  # converted
 Named = Mapping[str, Mapping[str, Metric]]  # metrics of each output, by the names of both
 
 
