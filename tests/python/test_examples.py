@@ -74,6 +74,7 @@ FIGURES: dict[str, list[str]] = {
         "14          16,384          458,752",
         " 4,000\n",
     ],
+    "seeing.py": ["warnings: none", "make dg.Standardize() the first layer", "the learning rate 1 is far too large"],
 }
 
 

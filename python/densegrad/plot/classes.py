@@ -60,7 +60,7 @@ def decision_boundary(model: BaseModel, x: Any, y: Any, ax: Any = None, *, resol
         rows = points[labels == label]
         ax.scatter(*rows.T, s=16, color=[colors[label]], edgecolors="white", linewidths=0.5, label=f"{label}")
     ax.set(xlabel="x[0]", ylabel="x[1]")
-    ax.legend(title="class")
+    ax.legend(title="class", frameon=True)
     return ax
 
 

@@ -45,7 +45,7 @@ def learning_curve(history: History, ax: Any = None) -> Any:
     if all(value > 0 for name in shown if _quantity(name) == "loss" for value in history[name]):
         ax.set_yscale("log")
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.legend(handles=lines, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=min(len(lines), 3), frameon=False)
+    ax.legend(handles=lines, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False)
     ax.grid(alpha=0.3)
     return ax
 

@@ -48,6 +48,6 @@ def gradient_flow(model: BaseModel, x: Any, y: Any, loss: str | Loss, ax: Any = 
             ax.text(place, 0.01, "0", transform=ax.get_xaxis_transform(), ha="center", va="bottom", color="C3")
     ax.set_xticks(places, by_name, rotation=90 if len(by_name) > 4 else 0)
     ax.set(ylabel="gradient")
-    ax.legend(frameon=False)
+    ax.legend(frameon=True)
     ax.grid(axis="y", alpha=0.3)
     return ax
