@@ -79,11 +79,12 @@ class Diagnosis(Callback):
         """Whether the next step is too long."""
         before, after, parameters = next_step(run.model, self._loss, run.optimizer, self._rows)
         change, name = max(_changes(run.model, run.model.parameters, parameters), default=(0.0, ""))
-        if change < _LEAP or after <= before:
+        if not change >= _LEAP or after <= before:  # nor where either is NaN
             return ""
         return (
-            f"the learning rate {run.optimizer.lr:.3g} is far too large: {when} a step changes {name} by {change:.0%} "
-            f"and takes the loss from {before:.3g} to {after:.3g}; try a tenth of it, or ask dg.find_learning_rate"
+            f"the learning rate {run.optimizer.lr:.3g} is far too large: {when} a step changes {name} by {change:.2g} "
+            f"times its size and takes the loss from {before:.3g} to {after:.3g}; try a tenth of it, or ask "
+            "dg.find_learning_rate"
         )
 
     def _crawl(self, run: Run) -> str:
@@ -96,7 +97,7 @@ class Diagnosis(Callback):
             return ""
         return (
             f"the learning rate {run.optimizer.lr:.3g} is far too small: at this pace {run.epochs} epochs change the "
-            f"weights by {ahead:.2g} of their size at most ({name}); try ten times it, or ask dg.find_learning_rate"
+            f"weights by {ahead:.2g} times their size at most ({name}); try ten times it, or ask dg.find_learning_rate"
         )
 
     def _tell(self, what: str, text: str) -> None:

@@ -234,6 +234,29 @@ def test_looking_changes_no_bit(backend, dtype, layers):
         np.testing.assert_array_equal(watched, plain)
 
 
+def test_a_diagnosed_run_is_resumed_to_its_bits(backend, tmp_path):
+    x, y = digits()
+    results = []
+    for stops in ([3], [2, 3]):
+        model = dg.Sequential(HEALTHY["relu"](), input_size=64, seed=3)
+        for epochs in stops:
+            path = tmp_path / f"{len(stops)}.safetensors"
+            options = {"callbacks": [dg.ModelCheckpoint(path)], "resume": path if path.exists() else None}
+            model.fit(x, y, loss="cross_entropy", optimizer=dg.Adam(), epochs=epochs, diagnose=True, **options)
+        results.append(model.parameters)
+    np.testing.assert_array_equal(*results)
+
+
+def test_a_step_that_leads_out_of_all_bounds_is_told_in_few_words(backend, dtype):
+    model = dg.Sequential([Dense(8, "relu"), Dense(1)], input_size=64, dtype=dtype, seed=0)
+    with pytest.warns(UserWarning, match="far too large") as caught:
+        history = model.fit(
+            *digits(), loss="mse", optimizer=dg.SGD(1e15), epochs=2, diagnose=True, on_divergence="stop"
+        )
+    assert history.stopped is not None
+    assert all(len(str(warning.message)) < 400 for warning in caught)
+
+
 def test_warnings_point_at_the_call_of_fit(backend):
     x = np.ones((10, 2)) * 100
     model = dg.Sequential([Dense(1)], input_size=2, seed=0)
