@@ -12,7 +12,7 @@ from densegrad import _check
 from densegrad._numpy.types import FloatArray, IndexArray
 from densegrad.errors import DivergenceError
 from densegrad.evaluation import checked_rows
-from densegrad.losses import Loss, resolve
+from densegrad.losses import AnyLoss
 from densegrad.training import Trainer
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def find_learning_rate(
     model: BaseModel,
     x: Any,
     y: Any,
-    loss: str | Loss,
+    loss: AnyLoss,
     optimizer: Optimizer,
     *,
     low: float = 1e-6,
@@ -104,7 +104,7 @@ def find_learning_rate(
     batch_size = _check.count(who, "batch_size", batch_size)
     model, optimizer = model.copy(), copy.deepcopy(optimizer)
     trainer = Trainer(model, loss, optimizer)
-    x, y, sample_weight = checked_rows(who, model, resolve(who, loss), x, y, sample_weight)
+    x, y, sample_weight = checked_rows(who, model, model.resolve_loss(who, loss), x, y, sample_weight)
     model.prepare(x)
     rates, losses = np.geomspace(low, high, steps), list[float]()
     mean, best = 0.0, np.inf

@@ -8,14 +8,14 @@ import numpy as np
 
 from densegrad.evaluation import checked_rows
 from densegrad.inspection import gradients
-from densegrad.losses import Loss, resolve
+from densegrad.losses import AnyLoss
 from densegrad.plot.axes import axes_of
 
 if TYPE_CHECKING:
     from densegrad.model import BaseModel
 
 
-def gradient_flow(model: BaseModel, x: Any, y: Any, loss: str | Loss, ax: Any = None) -> Any:
+def gradient_flow(model: BaseModel, x: Any, y: Any, loss: AnyLoss, ax: Any = None) -> Any:
     """The size of the gradients of each trained array, first layer first: sqrt(mean(dw^2)) and max |dw|.
 
     Bars that shrink towards the first layers are a vanishing gradient, bars that grow an exploding one. An array whose
@@ -31,7 +31,7 @@ def gradient_flow(model: BaseModel, x: Any, y: Any, loss: str | Loss, ax: Any = 
         The axes.
     """
     model.require_built("gradient_flow")
-    resolved = resolve("gradient_flow", loss)
+    resolved = model.resolve_loss("gradient_flow", loss)
     model.check_loss("gradient_flow", resolved)
     _, by_name = gradients(model, resolved, checked_rows("gradient_flow", model, resolved, x, y, None))
     if not by_name:
