@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import math
 import os
 import struct
@@ -78,3 +80,54 @@ def read_mnist(folder: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]
         arrays[f"x_{part}"] = x.reshape(len(x), -1).astype(np.float32) / 255
         arrays[f"y_{part}"] = y.astype(np.int64)
     return arrays
+
+
+def read_csv(path: str | os.PathLike[str], *, delimiter: str = ",") -> dict[str, np.ndarray[Any, Any]]:
+    """The columns of a CSV file with a line of names, gzipped or not, as RFC 4180 and UTF-8 have it.
+
+    A column whose fields are all numbers or empty is float64, NaN where one is empty; any other is of texts.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A line has more or fewer fields than there are names, a name stands twice, or the file is no text.
+
+    >>> import densegrad as dg, pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "wine.csv"
+    >>> _ = path.write_text("colour,sugar\\nred,1.5\\nwhite,\\n")
+    >>> dg.data.read_csv(path)
+    {'colour': array(['red', 'white'], dtype='<U5'), 'sugar': array([1.5, nan])}
+    """
+    name = os.fsdecode(path)
+    opener = gzip.open if name.endswith(".gz") else open
+    try:
+        with opener(name, "rb") as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+            rows = csv.reader(text, delimiter=delimiter, strict=True)
+            names = _column_names(name, next(rows, []))
+            columns: list[list[str]] = [[] for _ in names]
+            for fields in rows:
+                if not fields:  # an empty line
+                    continue
+                if len(fields) != len(names):
+                    where = f"line {rows.line_num} of {name!r}"
+                    raise ValueError(f"read_csv: expected {len(names)} fields in {where}, got {len(fields)}")
+                for column, field in zip(columns, fields, strict=True):
+                    column.append(field)
+    except (csv.Error, UnicodeDecodeError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"read_csv: {name!r} is no CSV file: {error}") from None
+    return {key: _column(fields) for key, fields in zip(names, columns, strict=True)}
+
+
+def _column_names(file: str, names: list[str]) -> list[str]:
+    if not names:
+        raise ValueError(f"read_csv: expected a line of names in {file!r}, got nothing")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"read_csv: expected each name once in {file!r}, got {', '.join(map(repr, twice))} twice")
+    return names
+
+
+def _column(fields: list[str]) -> np.ndarray[Any, Any]:
+    try:
+        return np.array([float(field) if field.strip() else math.nan for field in fields])
+    except ValueError:
+        return np.array(fields)

@@ -565,3 +565,60 @@ def test_read_mnist_refuses_images_and_labels_of_different_number(tmp_path):
     write_mnist(tmp_path, labels=5)
     with pytest.raises(ValueError, match=r"read_mnist: expected .*, got \(7, 28, 28\) and \(5,\)"):
         dg.data.read_mnist(tmp_path)
+
+
+# ---- CSV
+
+
+def test_read_csv_reads_numbers_texts_and_what_is_quoted(tmp_path):
+    text = '\ufeffname,size,"a ""b"", c"\r\n"Li, Na",1.5,1\r\n\r\n"two\nlines",,2e3\r\nx,-inf,nan\r\n'
+    for suffix, opener in (("csv", open), ("csv.gz", gzip.open)):
+        path = tmp_path / f"data.{suffix}"
+        with opener(path, "wb") as file:
+            file.write(text.encode())
+        columns = dg.data.read_csv(path)
+        assert list(columns) == ["name", "size", 'a "b", c']
+        assert columns["name"].tolist() == ["Li, Na", "two\nlines", "x"]
+        np.testing.assert_array_equal(columns["size"], [1.5, np.nan, -np.inf])
+        np.testing.assert_array_equal(columns['a "b", c'], [1, 2000, np.nan])
+    (tmp_path / "semicolons").write_text("a;b\n1;2\n")
+    assert {k: v.tolist() for k, v in dg.data.read_csv(tmp_path / "semicolons", delimiter=";").items()} == {
+        "a": [1.0],
+        "b": [2.0],
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", "expected a line of names in '.*', got nothing"),
+        (b"a,b\n1,2\n1,2,3\n", "expected 2 fields in line 3 of '.*', got 3"),
+        (b"a,b\n1\n", "expected 2 fields in line 2 of '.*', got 1"),
+        (b"a,b,a\n", "expected each name once in '.*', got 'a' twice"),
+        (b'a,b\n"1,2\n', "is no CSV file: unexpected end of data"),
+        (b"a\n\xff\n", "is no CSV file: 'utf-8' codec"),
+    ],
+)
+def test_what_is_no_table_is_refused_with_its_line(tmp_path, text, message):
+    (tmp_path / "data.csv").write_bytes(text)
+    with pytest.raises(ValueError, match=f"^read_csv: .*{message}"):
+        dg.data.read_csv(tmp_path / "data.csv")
+
+
+def test_a_gzip_file_that_ends_early_is_refused(tmp_path):
+    whole = gzip.compress(b"a,b\n" + b"1,2\n" * 1000)
+    (tmp_path / "data.csv.gz").write_bytes(whole[:-20])
+    with pytest.raises(ValueError, match=r"^read_csv: .*is no CSV file"):
+        dg.data.read_csv(tmp_path / "data.csv.gz")
+
+
+def test_the_tables_at_hand_have_their_published_counts(data_folder):
+    housing = dg.data.read_csv(data_folder / "tabular" / "california_housing.csv.gz")
+    assert len(housing) == 10
+    assert np.isnan(housing["total_bedrooms"]).sum() == 207
+    assert round(float(housing["median_house_value"].mean())) == 206856
+    assert (housing["ocean_proximity"] == "ISLAND").sum() == 5
+    adult = dg.data.read_csv(data_folder / "tabular" / "adult.csv.gz")
+    assert len(adult["age"]) == 32561
+    assert (adult["income"] == ">50K").sum() == 7841
+    assert sum(column.dtype.kind == "f" for column in adult.values()) == 6
