@@ -9,6 +9,7 @@ import pickle
 import stat
 import struct
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -622,3 +623,33 @@ def test_the_tables_at_hand_have_their_published_counts(data_folder):
     assert len(adult["age"]) == 32561
     assert (adult["income"] == ">50K").sum() == 7841
     assert sum(column.dtype.kind == "f" for column in adult.values()) == 6
+
+
+# ---- files of earlier versions, one of each kind that was ever written
+
+KEPT = Path(__file__).parent / "files"
+
+
+def test_a_stack_of_the_time_before_checksums_is_still_read(backend, rng):
+    model = dg.load(KEPT / "stack-without-checksum.safetensors")
+    arrays = safetensors.numpy.load_file(KEPT / "stack-without-checksum.safetensors")
+    x = rng.normal(size=(6, 2)).astype("float32")
+    z = np.tanh(x @ arrays["layers.0.w"] + arrays["layers.0.b"]) @ arrays["layers.1.w"] + arrays["layers.1.b"]
+    e = np.exp(z)
+    np.testing.assert_allclose(model.predict(x), e / e.sum(axis=1, keepdims=True), rtol=1e-5)
+    assert model.loss == "cross_entropy"
+
+
+def test_a_wired_model_is_still_read(backend, rng):
+    model = dg.load(KEPT / "wired-with-checksum.safetensors")
+    arrays = safetensors.numpy.load_file(KEPT / "wired-with-checksum.safetensors")
+    a, b = rng.normal(size=(6, 2)).astype("float32"), rng.normal(size=(6, 1)).astype("float32")
+
+    def dense(x, layer):
+        return x @ arrays[f"layers.{layer}.w"] + arrays[f"layers.{layer}.b"]
+
+    z = dense(a, 0)
+    h = np.where(z > 0, z, 0.5 * np.expm1(z))
+    joined = np.concatenate([np.tanh(dense(h, 1)) + np.tanh(dense(dense(b, 2), 1)), b], axis=1)
+    np.testing.assert_allclose(model.predict([a, b]), dense(joined, 3), rtol=1e-4, atol=1e-5)
+    assert model.loss == dg.losses.Huber(0.5)
