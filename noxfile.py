@@ -54,6 +54,13 @@ def python(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """A hundred runs that are killed and resumed, where the suite makes a handful; takes a quarter of an hour."""
+    session.install(".[test]")
+    run_pytest(session, "tests/python/test_checkpoint.py", "-k", "killed", env={"DENSEGRAD_KILLS": "100"})
+
+
+@nox.session
 def peers(session: nox.Session) -> None:
     """Against PyTorch and JAX, on every instruction set: ``tests/peers``."""
     session.install(".[test,peers]")
