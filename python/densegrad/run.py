@@ -86,18 +86,15 @@ class Run:
         self.history.stopped = self.history.stopped or why
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a checkpoint as soon as every callback has been told what this one is told now."""
+        """Ask for a checkpoint, to be written as soon as every callback has been told what this one is told now."""
         self._to_save.append(os.fsdecode(path))
 
-    def tell(self, event: str) -> None:
-        """Tell every callback, then write the checkpoints that were asked for."""
-        from densegrad import checkpoint  # which knows runs
-
+    def tell(self, event: str) -> list[str]:
+        """Tell every callback; gives where they want checkpoints written."""
         for callback in self.callbacks:
             getattr(callback, event)(self)
         paths, self._to_save = self._to_save, []
-        for path in paths:
-            checkpoint.save(self, path)
+        return paths
 
     def begin_epoch(self) -> None:
         """Draw the order of the epoch's rows."""

@@ -242,11 +242,11 @@ class Trainer:
                 checkpoint.resume(who, run, resume)
             with progress_bar(epochs, run.rows, batch_size, progress) as bar, interrupt_stops(run.interrupt):
                 bar.begin(run.epoch, run.step)
-                run.tell("on_fit_begin")
+                _tell(run, "on_fit_begin")
                 while run.going:
                     self._one_epoch(run, rows, validation, names, on_divergence, bar)
-                run.tell("on_last_step")
-            run.tell("on_fit_end")
+                _tell(run, "on_last_step")
+            _tell(run, "on_fit_end")
             return run.history
 
     def run_epoch(
@@ -296,7 +296,7 @@ class Trainer:
         before = self.state_dict() if on_divergence == "rollback" else None
         if run.step == 0:
             run.begin_epoch()
-        run.tell("on_epoch_begin")
+        _tell(run, "on_epoch_begin")
         try:
             seconds = self._slices(run, rows, bar)
         except DivergenceError as error:
@@ -314,7 +314,7 @@ class Trainer:
         self.optimizer.observe(values.get("val_loss", values["loss"]))
         run.end_epoch(values)
         bar.epoch(values)
-        run.tell("on_epoch_end")
+        _tell(run, "on_epoch_end")
 
     def _slices(self, run: Run, rows: Rows, bar: Any) -> float:
         """Steps to the end of the epoch, in slices of about a tenth of a second; gives the seconds they took."""
@@ -339,7 +339,7 @@ class Trainer:
                 total += elapsed
                 run.step += ran
                 bar.steps(ran, last)
-                run.tell("on_steps_end")
+                _tell(run, "on_steps_end")
                 in_time = int(_SLICE_SECONDS * ran / max(elapsed, 1e-9))
                 self._slice = run.batch_size, max(1, min(in_time, 8 * limit))  # a fast step is no proof for a thousand
         return total
@@ -358,6 +358,12 @@ class Trainer:
         """The first batch, once it has been checked, tells a model its input_size."""
         if self.model.input_size is None:
             self.model.build(rows[0].shape[1])
+
+
+def _tell(run: Run, event: str) -> None:
+    """Tell the callbacks, and write the checkpoints they ask for."""
+    for path in run.tell(event):
+        checkpoint.save(run, path)
 
 
 def _mean_loss(run: Run, sample_weight: FloatArray | None) -> float:
