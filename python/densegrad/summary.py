@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from densegrad._html import preformatted
 from densegrad.layers import PythonActivation, flattened
 
 if TYPE_CHECKING:
     from densegrad.layers import Layer
     from densegrad.model import BaseModel
+    from densegrad.plan import Plan
 
 
 class Summary(str):
@@ -17,6 +19,9 @@ class Summary(str):
 
     def __repr__(self) -> str:
         return str(self)
+
+    def _repr_html_(self) -> str:
+        return preformatted(self)
 
 
 class Step(NamedTuple):
@@ -40,8 +45,27 @@ def stacked(layers: Sequence[Layer], path: str, width: int) -> list[Step]:
     return steps
 
 
+def flops(plan: Plan) -> tuple[int, int]:
+    """Additions and multiplications of the matrix products for one row: of a prediction, and of a training step.
+
+    z = x w takes 2 in out; a step also dw = x^T dz where w is trained, and dx = dz w^T where what lies before is.
+    """
+    forward = training = 0
+    learns = set()  # the buffers that depend on something that is trained
+    for node in plan.nodes:
+        trained = any(slot.trainable for slot in node.slots)
+        before = any(buffer in learns for buffer in node.inputs)
+        if trained or before:
+            learns.add(node.output)
+        if node.primitive == "dense":
+            product = 2 * node.slots[0].size
+            forward += product
+            training += product * (1 + node.slots[0].trainable + before)
+    return forward, training
+
+
 def summarize(model: BaseModel) -> Summary:
-    """Layers, output shapes and parameter counts, aligned."""
+    """Layers, output shapes and parameter counts, aligned; below them memory and work."""
     model.require_built("summary")
     assert model.input_size is not None
     rows = [("layer", "output", "parameters")]
@@ -74,6 +98,8 @@ def summarize(model: BaseModel) -> Summary:
     rule = "-" * len(lines[0])
     kilobytes = model.parameters.nbytes / 1024
     foot = f"{total:,} parameters ({frozen:,} frozen), {model.dtype}, {kilobytes:,.1f} KiB"
+    forward, training = flops(model.lower())
+    work = f"products: {forward:,} FLOPs a row, {training:,} in a training step"
     title = f"{type(model).__name__}, input (batch, {model.input_size})"
     said = [f"split in {split + 1} pieces at Python activations: a step at a time"] if split else []
-    return Summary("\n".join([title, lines[0], rule, *lines[1:], rule, foot, *said]))
+    return Summary("\n".join([title, lines[0], rule, *lines[1:], rule, foot, work, *said]))

@@ -222,7 +222,7 @@ def test_summary_tells_layers_shapes_and_counts():
     )
     text = str(model.summary())
     assert repr(model.summary()) == text
-    title, head, rule, first, second, end, foot = text.splitlines()
+    title, head, rule, first, second, end, foot, work = text.splitlines()
     assert title == "Sequential, input (batch, 784)"
     assert head.split() == ["layer", "output", "parameters"]
     assert set(rule) == set(end) == {"-"}
@@ -233,6 +233,21 @@ def test_summary_tells_layers_shapes_and_counts():
     assert second.endswith("1,280")
     assert foot == "101,760 parameters (100,352 frozen), float32, 397.5 KiB"
     assert len({len(line) for line in (head, rule, first, second, end)}) == 1
+    assert work == "products: 203,264 FLOPs a row, 208,384 in a training step"  # 2 (784 128 + 128 10), 2 128 10 more
+
+
+def test_the_work_of_a_step_counts_what_it_needs():
+    def work(*layers):
+        return str(dg.Sequential(layers, input_size=3).summary()).splitlines()[-1]
+
+    layers = [dg.Standardize(), dg.Dense(5), dg.PReLU(), dg.Dense(7), dg.Dense(2)]
+    products = [2 * 3 * 5, 2 * 5 * 7, 2 * 7 * 2]
+    expected = 2 * products[0] + 3 * products[1] + 3 * products[2]  # no dx of the inputs
+    assert work(*layers) == f"products: {sum(products)} FLOPs a row, {expected} in a training step"
+    layers = [layer.copy() for layer in layers]
+    layers[1].trainable = layers[3].trainable_w = False
+    expected = products[0] + (1 + 1) * products[1] + 3 * products[2]  # PReLU's slope is trained
+    assert work(*layers) == f"products: {sum(products)} FLOPs a row, {expected} in a training step"
 
 
 # ---- copies
