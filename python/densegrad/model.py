@@ -267,7 +267,6 @@ class BaseModel:
     def fit(self, x: Any, y: Any, *, loss: AnyLoss, optimizer: Optimizer | LBFGS, **options: Any) -> History:
         """Train on mini-batches; the options and their meaning are those of ``Trainer.fit``.
 
-
         ``LBFGS`` trains on all rows at once instead, and says what that changes.
         """
         from densegrad import lbfgs  # the floor above, which trains models
