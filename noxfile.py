@@ -36,11 +36,10 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-c", "import densegrad._core")  # or half the suite would not run
     run_pytest(session, "tests/python", *session.posargs)
     supported = "import densegrad._core as core; print(*core.supported_instruction_sets())"
+    chosen = " ".join(f"core and not ({ABOVE_THE_KERNELS})".split())
     for isa in str(session.run("python", "-c", supported, silent=True)).split()[1:]:  # the first has just run
         env = {"DENSEGRAD_ISA": isa, "PYTEST_ADDOPTS": ""}
-        run_pytest(
-            session, "tests/python", "-q", "-k", f"core and not ({ABOVE_THE_KERNELS})", *session.posargs, env=env
-        )
+        run_pytest(session, "tests/python", "-q", "-k", chosen, *session.posargs, env=env)
     build = build_cpp(session, "-DDENSEGRAD_WERROR=ON")
     session.run("ctest", "--test-dir", build, "--output-on-failure", "--no-tests=error")
 
