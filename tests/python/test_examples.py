@@ -142,8 +142,15 @@ def test_every_page_has_its_script() -> None:
 
 
 def test_the_activations_are_drawn_on_demand(tmp_path: Path) -> None:
-    command = [sys.executable, str(EXAMPLES / "activations.py"), "--plot", "curves.png"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    result = subprocess.run(
+        [sys.executable, str(EXAMPLES / "activations.py"), "--plot", "curves.png"],
+        env={**os.environ, "DENSEGRAD_BACKEND": dg.available_backends()[0]},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
