@@ -115,9 +115,13 @@ class Monitor:
         self.min_delta = _check.real(who, "min_delta", min_delta, 0.0)
         self.best: float | None = None
 
+    def watched(self, run: Run) -> str:
+        """The name of the measure."""
+        return self.name or ("val_loss" if "val_loss" in run.values else "loss")
+
     def value(self, run: Run) -> float:
         """What the last epoch measured."""
-        name = self.name or ("val_loss" if "val_loss" in run.values else "loss")
+        name = self.watched(run)
         if name not in run.values:
             raise ValueError(
                 f"{self.who}: expected a monitor among {', '.join(run.values)}, got {name!r}; "
@@ -211,8 +215,7 @@ class EarlyStopping(Callback):
             return
         self._waited += 1
         if self._waited > self.patience:
-            name = self._monitor.name or ("val_loss" if "val_loss" in run.values else "loss")
-            run.stop(f"EarlyStopping: {name} has not improved for {self._waited} epochs")
+            run.stop(f"EarlyStopping: {self._monitor.watched(run)} has not improved for {self._waited} epochs")
 
     def on_fit_end(self, run: Run) -> None:
         if self._parameters is not None:

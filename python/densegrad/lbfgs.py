@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from densegrad import _check, plan
+from densegrad._configured import Configured
 from densegrad._feed import whole
 from densegrad._interrupt import interrupt_deferred
 from densegrad._numpy.types import FloatArray
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _NOT_OF_PARAMETERS = {"dropout": "Dropout", "batch_norm": "BatchNorm"}
 
 
-class LBFGS:
+class LBFGS(Configured):
     """Limited-memory BFGS: w <- w - a H dw, by the gradient over all rows, the step a from a line search.
 
     H is what the last ``history`` iterations tell of the inverse Hessian. ``model.fit(..., optimizer=dg.LBFGS())``
@@ -69,12 +69,6 @@ class LBFGS:
         self.steps = 0
         self.converged = False
         self.message = ""
-
-    def __repr__(self) -> str:
-        arguments = inspect.signature(type(self)).parameters
-        values = {name: getattr(self, name) for name in arguments}
-        changed = [f"{name}={value!r}" for name, value in values.items() if value != arguments[name].default]
-        return f"LBFGS({', '.join(changed)})"
 
 
 def fit(

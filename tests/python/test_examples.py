@@ -78,18 +78,24 @@ FIGURES: dict[str, list[str]] = {
 }
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
-def test_example_runs_without_a_warning_and_prints_its_figures(script: Path, backend: str, tmp_path: Path) -> None:
+def run(script: Path, *words: str, folder: Path, backend: str = "") -> subprocess.CompletedProcess[str]:
+    """An example, in ``folder``, on a backend that is named, so that it does not warn of being the only one."""
     result = subprocess.run(
-        [sys.executable, str(script)],
-        env={**os.environ, "DENSEGRAD_BACKEND": backend},
-        cwd=tmp_path,
+        [sys.executable, str(script), *words],
+        env={**os.environ, "DENSEGRAD_BACKEND": backend or dg.available_backends()[0]},
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     assert result.returncode == 0, result.stderr
+    return result
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_example_runs_without_a_warning_and_prints_its_figures(script: Path, backend: str, tmp_path: Path) -> None:
+    result = run(script, folder=tmp_path, backend=backend)
     assert result.stderr == ""
     assert result.stdout.strip()
     for figure in FIGURES.get(script.name, []):
@@ -100,16 +106,7 @@ def test_example_runs_without_a_warning_and_prints_its_figures(script: Path, bac
 @pytest.mark.parametrize("script", DRAWN, ids=lambda script: script.name)
 def test_example_draws_its_figure_where_it_is_told_to(script: Path, tmp_path: Path) -> None:
     picture = tmp_path / "picture.png"
-    result = subprocess.run(
-        [sys.executable, str(script), "--plot", str(picture)],
-        env={**os.environ, "DENSEGRAD_BACKEND": dg.available_backends()[0]},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
+    result = run(script, "--plot", str(picture), folder=tmp_path)
     assert "Warning" not in result.stderr
     assert list(tmp_path.iterdir()) == [picture]
     assert picture.read_bytes().startswith(b"\x89PNG")
@@ -127,9 +124,7 @@ def test_every_figure_has_its_page(script: Path) -> None:
 
 @pytest.mark.parametrize("script", GRAPHS, ids=lambda script: script.name)
 def test_the_drawings_of_graphs_are_those_of_its_page(script: Path, tmp_path: Path) -> None:
-    command = [sys.executable, str(script), "--svg", str(tmp_path)]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
-    assert result.returncode == 0, result.stderr
+    run(script, "--svg", str(tmp_path), folder=tmp_path)
     page = (PAGES / f"{script.stem}.md").read_text(encoding="utf-8")
     shown = re.findall(r"]\(\.\./pictures/(\w+\.svg)\)", page)
     assert sorted(shown) == sorted(path.name for path in tmp_path.iterdir())
@@ -142,16 +137,7 @@ def test_every_page_has_its_script() -> None:
 
 
 def test_the_activations_are_drawn_on_demand(tmp_path: Path) -> None:
-    result = subprocess.run(
-        [sys.executable, str(EXAMPLES / "activations.py"), "--plot", "curves.png"],
-        env={**os.environ, "DENSEGRAD_BACKEND": dg.available_backends()[0]},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
+    result = run(EXAMPLES / "activations.py", "--plot", "curves.png", folder=tmp_path)
     assert result.stderr == ""
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")

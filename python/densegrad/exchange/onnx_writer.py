@@ -15,7 +15,7 @@ from densegrad.version import __version__
 
 if TYPE_CHECKING:
     from densegrad.model import BaseModel
-    from densegrad.plan import Node
+    from densegrad.plan import Node, Plan
 
 OPSET, IR_VERSION = 20, 9  # the first opset with Gelu, and the format of its day: what onnxruntime 1.17 reads
 EXTRA = "densegrad[onnx]"
@@ -34,7 +34,7 @@ def to_onnx(model: BaseModel, path: str | os.PathLike[str] | None = None) -> Any
     plan = model.lower()
     if model.parameters.nbytes > _LARGEST:
         raise ValueError(f"{who}: expected at most {_LARGEST} bytes of parameters, got {model.parameters.nbytes}")
-    graph = _Graph(who, model, {plan.input: "x", plan.output: "y"})
+    graph = _Graph(who, model, plan)
     for node in plan.nodes:
         graph.add(node)
     kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(model.dtype))
@@ -55,14 +55,14 @@ def to_onnx(model: BaseModel, path: str | os.PathLike[str] | None = None) -> Any
 
 
 class _Graph:
-    """Operators and constants, collected node by node; ``names`` are those of the plan's buffers.
+    """Operators and constants, collected node by node of a model's plan.
 
     A primitive that is not just the operator of its row has a method of its name.
     """
 
-    def __init__(self, who: str, model: BaseModel, names: Mapping[int, str]) -> None:
-        self._who, self._model, self._names = who, model, names
-        self._widths = model.lower().widths
+    def __init__(self, who: str, model: BaseModel, plan: Plan) -> None:
+        self._who, self._model, self._widths = who, model, plan.widths
+        self._names = {plan.input: "x", plan.output: "y"}
         self._onnx = imported(who, "onnx", EXTRA)
         self.nodes: list[Any] = []
         self._constants: dict[str, Any] = {}  # by name: layers may share them
