@@ -27,8 +27,8 @@ class Silent:
     def begin(self, epoch: int, step: int) -> None:
         """Training begins, or goes on behind so many epochs and steps."""
 
-    def steps(self, count: int, loss: float) -> None:
-        """So many steps have been made since the last call, the last one with this loss."""
+    def steps(self, count: int, loss: float, rows: int) -> None:
+        """So many steps over so many rows have been made since the last call, the last one with this loss."""
 
     def epoch(self, values: Mapping[str, float]) -> None:
         """An epoch has ended with these values."""
@@ -37,19 +37,18 @@ class Silent:
 class Progress(Silent):
     """Keeps count; ``show`` is told after every change."""
 
-    def __init__(self, epochs: int, rows: int, batch_size: int) -> None:
-        self._epochs, self._rows, self._batch_size = epochs, rows, batch_size
-        self._steps = -(-rows // batch_size)
+    def __init__(self, epochs: int, steps: int | None) -> None:
+        self._epochs, self._steps = epochs, steps
         self._values: Mapping[str, float] = {}
         self._loss = float("nan")
         self.begin(0, 0)
 
     def begin(self, epoch: int, step: int) -> None:
         self._epoch, self._step = epoch, step
-        self._begun_at, self._begun_with = time.perf_counter(), self._samples()
+        self._begun_at, self._rows = time.perf_counter(), 0
 
-    def steps(self, count: int, loss: float) -> None:
-        self._step, self._loss = self._step + count, loss
+    def steps(self, count: int, loss: float, rows: int) -> None:
+        self._step, self._loss, self._rows = self._step + count, loss, self._rows + rows
         self.show(ended=False)
 
     def epoch(self, values: Mapping[str, float]) -> None:
@@ -60,13 +59,10 @@ class Progress(Silent):
         """Show what has changed; an epoch may have ended."""
         raise NotImplementedError
 
-    def _samples(self) -> int:
-        return self._epoch * self._rows + min(self._step * self._batch_size, self._rows)
-
     def _measured(self, values: Mapping[str, float]) -> str:
         """The values and the speed since the beginning."""
         seconds = time.perf_counter() - self._begun_at
-        speed = (self._samples() - self._begun_with) / max(seconds, 1e-9)
+        speed = self._rows / max(seconds, 1e-9)
         shown = [f"{name}={value:.4g}" for name, value in values.items() if name != "seconds"]
         return ", ".join([*shown, f"{speed:,.0f} samples/s"])
 
@@ -74,11 +70,13 @@ class Progress(Silent):
 class Bars(Progress):
     """A bar for the epochs, and one for the steps of each, which is gone in the end."""
 
-    def __init__(self, tqdm: Any, epochs: int, rows: int, batch_size: int) -> None:
-        super().__init__(epochs, rows, batch_size)
+    def __init__(self, tqdm: Any, epochs: int, steps: int | None) -> None:
+        super().__init__(epochs, steps)
         layout = "{desc}: {n_fmt}/{total_fmt} |{bar}| {elapsed}<{remaining}{postfix}"
         self._of_epochs = tqdm(total=epochs, desc="epochs", dynamic_ncols=True, bar_format=layout)
         layout = "{desc}: {n_fmt}/{total_fmt} |{bar}| {percentage:3.0f}%{postfix}"
+        if steps is None:
+            layout = "{desc}: {n_fmt}{postfix}"
         self._of_steps = tqdm(total=self._steps, desc="steps", leave=False, dynamic_ncols=True, bar_format=layout)
         self._shown_at = time.perf_counter()
 
@@ -109,8 +107,8 @@ class Bars(Progress):
 class Lines(Progress):
     """A line for each epoch, fewer where there are many, and some within a long one."""
 
-    def __init__(self, epochs: int, rows: int, batch_size: int) -> None:
-        super().__init__(epochs, rows, batch_size)
+    def __init__(self, epochs: int, steps: int | None) -> None:
+        super().__init__(epochs, steps)
         self._shown_at = time.perf_counter()
 
     def show(self, ended: bool) -> None:
@@ -118,7 +116,8 @@ class Lines(Progress):
         if ended and (due or self._epoch % -(-self._epochs // _LINES) == 0 or self._epoch == self._epochs):
             self._print(f"epoch {self._epoch}/{self._epochs}", self._values)
         elif due:
-            where = f"epoch {self._epoch + 1}/{self._epochs}, step {self._step}/{self._steps}"
+            steps = self._step if self._steps is None else f"{self._step}/{self._steps}"
+            where = f"epoch {self._epoch + 1}/{self._epochs}, step {steps}"
             self._print(where, {"loss": self._loss})
 
     def _print(self, where: str, values: Mapping[str, float]) -> None:
@@ -126,20 +125,20 @@ class Lines(Progress):
         self._shown_at = time.perf_counter()
 
 
-def progress_bar(epochs: int, rows: int, batch_size: int, progress: bool | None) -> Silent:
-    """What shows a run of so many epochs, as ``fit(progress=...)`` asks for it."""
+def progress_bar(epochs: int, steps: int | None, progress: bool | None) -> Silent:
+    """What shows a run of so many epochs of so many steps, as ``fit(progress=...)`` asks for it."""
     alive = _in_notebook() or (sys.stderr is not None and sys.stderr.isatty())
     if progress is False or (progress is None and not alive):
         return Silent()
     if not alive:
-        return Lines(epochs, rows, batch_size)
+        return Lines(epochs, steps)
     try:
         from tqdm.auto import tqdm
     except ImportError:
         if progress is None:
             return Silent()
         raise ImportError("fit(progress=True) needs tqdm: pip install 'densegrad[progress]'") from None
-    return Bars(tqdm, epochs, rows, batch_size)
+    return Bars(tqdm, epochs, steps)
 
 
 def _in_notebook() -> bool:

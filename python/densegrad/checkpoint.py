@@ -6,8 +6,11 @@ A checkpoint is read by ``dg.load`` as the model that it holds. What else there 
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,24 +22,58 @@ if TYPE_CHECKING:
     from densegrad.run import Run
 
 
-def save(run: Run, path: str | os.PathLike[str]) -> None:
-    """Write where ``run`` stands to ``path``, atomically."""
-    trainer = run.trainer.state_dict()
-    del trainer["parameters"]  # they are the model's arrays
+class Writer:
+    """Writes checkpoints in a thread beside the training, one at a time; leaving the block waits for the last.
+
+    An error of writing is raised by the next call of ``save`` or ``finish``.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "densegrad-checkpoint")
+        self._written: Future[None] | None = None
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.shutdown()
+        if kind is None:
+            self.finish()
+
+    def save(self, run: Run, path: str) -> None:
+        """Write where ``run`` stands now to ``path``, atomically, once the checkpoint before has been written."""
+        text, arrays = _content(run)
+        self.finish()
+        self._written = self._thread.submit(files.write, path, text, arrays)
+
+    def finish(self) -> None:
+        """Wait until what was saved is written."""
+        written, self._written = self._written, None
+        if written is not None:
+            written.result()
+
+
+def _content(run: Run) -> tuple[str, files.Arrays]:
+    """What a checkpoint of where ``run`` stands holds, as copies."""
+    trainer, losses = run.trainer.state_dict(), run.losses[: run.step]
+    parameters = trainer.pop("parameters")
     state = {
         "trainer": trainer,
         "generator": run.before_epoch if run.step else run.model.generator.bit_generator.state,
         "epoch": run.epoch,
         "step": run.step,
-        "losses": run.losses[: run.step],
+        "losses": losses.copy(),
         "data": _data(run),
         "history": dict(run.history),
         "values": run.values,
         "stopped": None if run.interrupted else run.history.stopped,
-        "callbacks": [[_name(callback), callback.state_dict()] for callback in run.callbacks],
+        "callbacks": [[_name(callback), copy.deepcopy(callback.state_dict())] for callback in run.callbacks],
     }
     arrays: dict[str, Any] = {}
-    files.write_atomically(path, files.encode(run.model, {"run": _without_arrays(state, files.BESIDE, arrays)}, arrays))
+    text = files.described(run.model, {"run": _without_arrays(state, files.BESIDE, arrays)})
+    return text, {slot.name: run.model.view(slot, parameters) for slot in run.model.slots()} | arrays
 
 
 def resume(who: str, run: Run, path: str | os.PathLike[str]) -> None:

@@ -56,6 +56,7 @@ class Diagnosis(Callback):
 
     def on_fit_begin(self, run: Run) -> None:
         self._begun_at, self._begun_with = run.epoch, run.model.parameters.copy()
+        self._begun_steps = run.optimizer.steps
         if self._same:
             self._tell("targets", f"{self._same}: there is nothing to learn; look at how y was made")
         self._tell("inputs", _inputs(run.model, self._rows[0]))
@@ -89,7 +90,8 @@ class Diagnosis(Callback):
 
     def _crawl(self, run: Run) -> str:
         """Whether the whole run will not get anywhere."""
-        if run.epochs * run.steps < _FEWEST_STEPS:
+        made = run.optimizer.steps - self._begun_steps
+        if run.epochs * made / (run.epoch - self._begun_at) < _FEWEST_STEPS:
             return ""
         change, name = max(_changes(run.model, self._begun_with, run.model.parameters), default=(0.0, ""))
         ahead = change * (run.epochs - self._begun_at) / (run.epoch - self._begun_at)

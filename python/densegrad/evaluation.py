@@ -122,11 +122,11 @@ def split_rows(who: str, rows: Rows, share: Any) -> tuple[Rows, Rows]:
 
 
 def measured_rows(
-    model: BaseModel, loss: plan.Loss, named: Named, rows: Rows, validation: Rows | None
+    model: BaseModel, loss: plan.Loss, named: Named, rows: Rows | None, validation: Rows | None
 ) -> dict[str, float]:
     """What an epoch's end adds to the loss: metrics of the rows trained on, and all of the validation rows."""
     values = {}
-    if any(named.values()):
+    if rows is not None and any(named.values()):
         values.update(measure(model, loss, named, rows))
         del values["loss"]
     if validation is not None:

@@ -10,8 +10,8 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Mapping
+import secrets
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -35,34 +35,18 @@ BESIDE = "state/"  # begins the names of arrays that are not the model's
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Replace ``path`` by ``data``, or leave it untouched."""
-    path = os.fsdecode(path)
-    folder = os.path.dirname(path) or "."
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"save: the folder {folder!r} does not exist")
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{os.path.basename(path)}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes private files; this one is a user's
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
+    with _replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(data)
 
 
 def save(model: BaseModel, path: str | os.PathLike[str]) -> None:
     """Write ``model`` to ``path``."""
     model.require_built("save")
-    write_atomically(path, encode(model))
+    write(path, described(model), {slot.name: model.view(slot) for slot in model.slots()})
 
 
-def encode(model: BaseModel, more: Mapping[str, Any] | None = None, arrays: Arrays | None = None) -> bytes:
-    """The bytes of a model's file, with what else there is to keep: JSON's values, and arrays by name."""
+def described(model: BaseModel, more: Mapping[str, Any] | None = None) -> str:
+    """What a file says of a model beside its arrays, with what else there is to keep, as JSON."""
     description = {
         "format": FORMAT,
         "version": __version__,
@@ -71,10 +55,36 @@ def encode(model: BaseModel, more: Mapping[str, Any] | None = None, arrays: Arra
         "noise_seed": model.noise_seed,
         **(more or {}),
     }
-    tensors = {slot.name: model.view(slot) for slot in model.slots()}
-    tensors.update({key: np.ascontiguousarray(array) for key, array in (arrays or {}).items()})
-    text = json.dumps(description, default=lambda part: part.config())  # an activation with attributes of its own
-    return safetensors.numpy.save(tensors, {_KEY: text, _SUM: _checksum(text, tensors)})
+    return json.dumps(description, default=lambda part: part.config())  # an activation with attributes of its own
+
+
+def write(path: str | os.PathLike[str], text: str, arrays: Arrays) -> None:
+    """Write a model's file to ``path``, atomically: what ``described`` gave, and arrays by name."""
+    whole = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
+    with _replacing(path) as temporary:
+        safetensors.numpy.save_file(whole, temporary, {_KEY: text, _SUM: _checksum(text, whole)})
+
+
+@contextlib.contextmanager
+def _replacing(path: str | os.PathLike[str]) -> Iterator[str]:
+    """The name of an empty file beside ``path``, which takes its place when it has been written without an error."""
+    path = os.fsdecode(path)
+    folder, name = os.path.split(path)
+    if not os.path.isdir(folder or "."):
+        raise FileNotFoundError(f"save: the folder {folder!r} does not exist")
+    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(8)}")
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    try:
+        mode = os.stat(temporary).st_mode
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.chmod(temporary, mode)  # safetensors puts a private file of its own in the place of this one
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
 
 
 def _checksum(text: str, tensors: Arrays) -> str:

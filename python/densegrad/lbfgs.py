@@ -108,7 +108,7 @@ def fit(
         model.prepare(rows[0])
         objective = _Objective(who, model, resolved, optimizer, rows)
         history = History()
-        with progress_bar(iterations, len(rows[0]), len(rows[0]), progress) as bar:
+        with progress_bar(iterations, 1, progress) as bar:
             start = time.perf_counter()
 
             def accept(w: FloatArray) -> None:
@@ -124,6 +124,7 @@ def fit(
                 values = {"loss": objective.value, "seconds": time.perf_counter() - start}
                 values.update(measured_rows(model, resolved, names, rows, validation))
                 history.append(values)
+                bar.steps(1, objective.value, len(rows[0]))
                 bar.epoch(values)
                 start = time.perf_counter()
 

@@ -144,9 +144,10 @@ class BaseModel:
         """Where each array of parameters lies in the flat buffer."""
         return self.lower().slots
 
-    def view(self, slot: plan.Slot) -> FloatArray:
-        """One array of parameters, as a view."""
-        return self.parameters[slot.offset : slot.offset + slot.size].reshape(slot.shape)
+    def view(self, slot: plan.Slot, parameters: FloatArray | None = None) -> FloatArray:
+        """One array of the parameters, or of a buffer laid out as they are, as a view."""
+        whole = self.parameters if parameters is None else parameters
+        return whole[slot.offset : slot.offset + slot.size].reshape(slot.shape)
 
     def build(self, input_size: int) -> None:
         """Make and initialise the parameters, once; done by the constructor or the first batch."""
@@ -264,7 +265,7 @@ class BaseModel:
         if isinstance(first, Standardize) and not first.fitted:
             first.adapt(x)
 
-    def fit(self, x: Any, y: Any, *, loss: AnyLoss, optimizer: Optimizer | LBFGS, **options: Any) -> History:
+    def fit(self, x: Any, y: Any = None, *, loss: AnyLoss, optimizer: Optimizer | LBFGS, **options: Any) -> History:
         """Train on mini-batches; the options and their meaning are those of ``Trainer.fit``.
 
         ``LBFGS`` trains on all rows at once instead, and says what that changes.

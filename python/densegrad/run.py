@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +26,12 @@ class Run:
     Attributes:
         trainer: Whose run it is; ``model`` and ``optimizer`` are its.
         epochs: How many there shall be.
-        batch_size: Rows a step.
-        rows: Rows trained on.
+        batch_size: Rows a step; None where an iterable makes the batches.
+        rows: Rows trained on; None with an iterable.
+        steps: Steps of an epoch; None with an iterable that does not tell how many batches it has.
         shuffle: Whether each epoch has an order of its own.
         callbacks: Who is told.
+        write: Writes a checkpoint of this run to a path.
         epoch: Epochs that are complete.
         step: Steps of the current epoch that are made.
         losses: Of the current epoch's steps, those made.
@@ -42,13 +44,15 @@ class Run:
 
     trainer: Trainer
     epochs: int
-    batch_size: int
-    rows: int
+    batch_size: int | None
+    rows: int | None
+    steps: int | None
     shuffle: bool
-    callbacks: Sequence[Callback] = ()
+    callbacks: Sequence[Callback]
+    write: Callable[[Run, str], None]
     epoch: int = 0
     step: int = 0
-    losses: FloatArray = field(default_factory=lambda: np.empty(0))
+    losses: FloatArray | list[float] = field(default_factory=list)
     order: IndexArray = field(default_factory=lambda: np.empty(0, np.intp))
     history: History = field(default_factory=History)
     values: dict[str, float] = field(default_factory=dict)
@@ -67,11 +71,6 @@ class Run:
         return self.trainer.optimizer
 
     @property
-    def steps(self) -> int:
-        """Steps of an epoch."""
-        return -(-self.rows // self.batch_size)
-
-    @property
     def going(self) -> bool:
         """Whether there is something left to do."""
         return self.epoch < self.epochs and self.history.stopped is None
@@ -86,28 +85,34 @@ class Run:
         self.history.stopped = self.history.stopped or why
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Ask for a checkpoint, to be written as soon as every callback has been told what this one is told now."""
+        """Ask for a checkpoint of the moment at which every callback has been told what this one is told now.
+
+        It is written beside the training; whoever is told of ``on_fit_end`` finds it whole.
+        """
         self._to_save.append(os.fsdecode(path))
 
-    def tell(self, event: str) -> list[str]:
-        """Tell every callback; gives where they want checkpoints written."""
+    def tell(self, event: str) -> None:
+        """Tell every callback, then write the checkpoints they asked for."""
         for callback in self.callbacks:
             getattr(callback, event)(self)
-        paths, self._to_save = self._to_save, []
-        return paths
+        while self._to_save:
+            self.write(self, self._to_save.pop(0))
 
     def begin_epoch(self) -> None:
         """Draw the order of the epoch's rows."""
         self.before_epoch = self.model.generator.bit_generator.state
+        if self.rows is None or self.steps is None:
+            self.losses = []
+            return
         self.order = np.arange(self.rows)
         if self.shuffle:
             self.model.generator.shuffle(self.order)
         self.losses = np.empty(self.steps)
 
-    def steps_ahead(self) -> int:
-        """Steps that may be made at once: to the end of the epoch, or as far as callbacks allow."""
+    def steps_ahead(self, steps: int) -> int:
+        """Steps of an epoch of so many that may be made at once: to its end, or as far as callbacks allow."""
         limits = [callback.steps_ahead(self) for callback in self.callbacks]
-        return min([self.steps - self.step, *(limit for limit in limits if limit is not None)])
+        return min([steps - self.step, *(limit for limit in limits if limit is not None)])
 
     def end_epoch(self, values: dict[str, float]) -> None:
         """The epoch is complete, with these values."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from densegrad import _backend, _check, checkpoint
-from densegrad._feed import Feed, whole
-from densegrad._interrupt import interrupt_deferred, interrupt_stops
-from densegrad._numpy.types import FloatArray
+from densegrad._epoch import Batches, Slices, refuse_with_batches
+from densegrad._feed import whole
+from densegrad._interrupt import interrupt_stops
 from densegrad._progress import progress_bar
 from densegrad.callbacks import Callback
 from densegrad.callbacks import check as check_callbacks
@@ -29,8 +28,6 @@ from densegrad.run import Run
 
 if TYPE_CHECKING:
     from densegrad.model import BaseModel
-
-_SLICE_SECONDS = 0.1  # one call into the core: short enough for Ctrl-C and a moving progress bar
 
 
 class Trainer:
@@ -67,7 +64,6 @@ class Trainer:
         self._network: Any = None
         self._made_for: tuple[Any, int] | None = None
         self._accumulated = 0.0  # rows, or their weights, that model.gradients are the mean over
-        self._slice: tuple[int, int] = (0, 1)  # steps that a slice of an epoch has, for batches of that size
 
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
         """One forward pass, backward pass and update on one batch.
@@ -92,11 +88,11 @@ class Trainer:
             try:  # straight to the backend: it refuses whatever would need a check or a conversion
                 if self._network is None:
                     raise ValueError("the first batch is checked before anything is made for it")
-                loss: float = self._ready().step(x, y, optimizer.lr, optimizer.steps, sample_weight)
+                loss: float = self.ready().step(x, y, optimizer.lr, optimizer.steps, sample_weight)
             except (TypeError, ValueError):
                 rows = checked_rows("Trainer.step", self.model, self._loss, x, y, sample_weight)
                 self._build(rows)
-                loss = self._ready().step(whole(rows[0]), rows[1], optimizer.lr, optimizer.steps, rows[2])
+                loss = self.ready().step(whole(rows[0]), rows[1], optimizer.lr, optimizer.steps, rows[2])
             if not -np.inf < loss < np.inf:
                 raise DivergenceError(loss, optimizer.steps, optimizer.lr)
             optimizer.steps += 1
@@ -134,7 +130,7 @@ class Trainer:
             own = np.empty_like(self.model.gradients)
             part, targets, weights = whole(rows[0]), rows[1], rows[2]
             step = self.optimizer.steps
-            loss: float = self._ready().loss_and_gradients(part, targets, own, weights, step=step)
+            loss: float = self.ready().loss_and_gradients(part, targets, own, weights, step=step)
             if not -np.inf < loss < np.inf:
                 raise DivergenceError(loss, step, self.optimizer.lr)
             weight = float(len(part)) if weights is None else float(weights.sum(dtype=np.float64))
@@ -149,7 +145,7 @@ class Trainer:
             raise taken("Trainer.apply_gradients")
         with self._turn:
             self.model.require_built("apply_gradients")
-            self._ready().apply_gradients(self.model.gradients, self.optimizer.lr, self.optimizer.steps)
+            self.ready().apply_gradients(self.model.gradients, self.optimizer.lr, self.optimizer.steps)
             self.model.loss = self._named
             self.optimizer.steps += 1
             self._accumulated = 0.0
@@ -157,10 +153,10 @@ class Trainer:
     def fit(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         *,
         epochs: int = 1,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         shuffle: bool = True,
         validation_data: Sequence[Any] | None = None,
         sample_weight: Any = None,
@@ -172,6 +168,7 @@ class Trainer:
         on_divergence: str = "raise",
         progress: bool | None = None,
         diagnose: bool = False,
+        steps_per_epoch: int | None = None,
     ) -> History:
         """Train on mini-batches for some epochs.
 
@@ -181,9 +178,12 @@ class Trainer:
         Args:
             x: (rows, input_size). What is not of the model's dtype is converted once; a large array of another dtype,
                 or one mapped from a file (``np.memmap``), stays as it is, and its rows are converted as they are read.
+                Without y, an iterable of batches ``(x, y)`` or ``(x, y, sample_weight)`` such as a list, a PyTorch
+                ``DataLoader`` or a generator: each pass over it is an epoch, and its batches are taken as they come.
             y: (rows, outputs), or (rows,) integer labels for a loss on classes.
             epochs: Passes over all rows.
-            batch_size: Rows a step; the last batch of an epoch may be smaller, and its loss is its own mean.
+            batch_size: Rows a step, 32 by default; the last batch of an epoch may be smaller, and its loss is its own
+                mean.
             shuffle: Draw a new order each epoch from the model's generator.
             validation_data: ``(x, y)`` or ``(x, y, sample_weight)``, measured at each epoch's end.
             sample_weight: (rows,) weights.
@@ -208,6 +208,11 @@ class Trainer:
             diagnose: Look for what usually keeps a network from learning and warn of it (``UserWarning``), once of each
                 and with its cure: inputs that are not standardised, targets that are all the same, dead ReLU units,
                 saturated sigmoids and tanh, gradients that vanish or explode, a learning rate that is far off.
+            steps_per_epoch: Batches of an iterable that make an epoch; the next one goes on behind them, as an endless
+                generator needs it.
+
+        With an iterable, metrics are measured on ``validation_data`` alone, and a resumed run reads past the batches
+        that it has trained on: the iterable has to give the same ones again.
 
         Returns:
             A ``History``: loss, metrics and their ``val_`` twins, one value an epoch that is complete.
@@ -222,37 +227,56 @@ class Trainer:
             raise taken(who)
         with self._turn:
             epochs = _check.count(who, "epochs", epochs)
-            batch_size = _check.count(who, "batch_size", batch_size)
             told = check_callbacks(who, callbacks)
             _check.choice(who, "on_divergence", on_divergence, ("raise", "stop", "rollback"))
             names = self.model.check_metrics(who, metrics)
-            rows = checked_rows(who, self.model, self._loss, x, y, sample_weight, class_weight)
             if validation_split is not None and validation_data is not None:
                 raise ValueError(f"{who}: expected validation_data or validation_split, got both")
-            validation = validation_rows(who, self.model, self._loss, validation_data, rows)
-            if validation_split is not None:
-                rows, validation = split_rows(who, rows, validation_split)
+            epoch: Slices | Batches
+            if y is None:
+                of_arrays = {"batch_size": batch_size, "sample_weight": sample_weight}
+                refuse_with_batches(who, {**of_arrays, "validation_split": validation_split})
+                epoch = Batches(who, self, self._loss, x, class_weight, steps_per_epoch)
+                rows = epoch.first
+                validation = validation_rows(who, self.model, self._loss, validation_data, rows)
+            else:
+                if steps_per_epoch is not None:
+                    raise ValueError(f"{who}: steps_per_epoch expects x as an iterable of batches, got arrays x and y")
+                batch_size = 32 if batch_size is None else _check.count(who, "batch_size", batch_size)
+                rows = checked_rows(who, self.model, self._loss, x, y, sample_weight, class_weight)
+                validation = validation_rows(who, self.model, self._loss, validation_data, rows)
+                if validation_split is not None:
+                    rows, validation = split_rows(who, rows, validation_split)
+                epoch = Slices(self, rows, batch_size)
             if _check.flag(who, "diagnose", diagnose):
                 told = (*told, Diagnosis(who, self._loss, rows))
             rehearse(self.model, self._loss, names, rows, validation)
             self.model.prepare(rows[0])
-            self._ready()  # whatever it refuses, it refuses before the first shuffle
-            run = Run(self, epochs, batch_size, len(rows[0]), bool(shuffle), told)
-            if resume is not None:
-                checkpoint.resume(who, run, resume)
-            with progress_bar(epochs, run.rows, batch_size, progress) as bar, interrupt_stops(run.interrupt):
-                bar.begin(run.epoch, run.step)
-                _tell(run, "on_fit_begin")
-                while run.going:
-                    self._one_epoch(run, rows, validation, names, on_divergence, bar)
-                _tell(run, "on_last_step")
-            _tell(run, "on_fit_end")
+            self.ready()  # whatever it refuses, it refuses before the first shuffle
+            with checkpoint.Writer() as writer:
+                run = Run(self, epochs, epoch.batch_size, epoch.rows, epoch.steps, bool(shuffle), told, writer.save)
+                if resume is not None:
+                    checkpoint.resume(who, run, resume)
+                with progress_bar(epochs, run.steps, progress) as bar, interrupt_stops(run.interrupt):
+                    bar.begin(run.epoch, run.step)
+                    run.tell("on_fit_begin")
+                    while run.going:
+                        self._one_epoch(run, epoch, validation, names, on_divergence, bar)
+                    run.tell("on_last_step")
+                writer.finish()
+                run.tell("on_fit_end")
             return run.history
 
     def run_epoch(
-        self, x: Any, y: Any, *, batch_size: int = 32, shuffle: bool = True, sample_weight: Any = None
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        batch_size: int | None = None,
+        shuffle: bool = True,
+        sample_weight: Any = None,
     ) -> float:
-        """One epoch of ``fit``; gives the mean loss over its rows."""
+        """One epoch of ``fit``, over rows or an iterable of batches; gives the mean loss over its rows."""
         options = {"batch_size": batch_size, "shuffle": shuffle, "sample_weight": sample_weight, "progress": False}
         return self.fit(x, y, **options)["loss"][0]
 
@@ -290,15 +314,15 @@ class Trainer:
     # ---- inside
 
     def _one_epoch(
-        self, run: Run, rows: Rows, validation: Rows | None, names: Named, on_divergence: str, bar: Any
+        self, run: Run, epoch: Slices | Batches, validation: Rows | None, names: Named, on_divergence: str, bar: Any
     ) -> None:
         """The rest of an epoch, and what is measured at its end."""
         before = self.state_dict() if on_divergence == "rollback" else None
         if run.step == 0:
             run.begin_epoch()
-        _tell(run, "on_epoch_begin")
+        run.tell("on_epoch_begin")
         try:
-            seconds = self._slices(run, rows, bar)
+            values = epoch.make(run, bar)
         except DivergenceError as error:
             if on_divergence == "raise":
                 raise
@@ -306,45 +330,16 @@ class Trainer:
                 self.load_state_dict(before)
             run.stop(str(error))
             return
-        if run.step < run.steps:  # stopped before
+        if values is None:  # stopped before
             return
-        values = {"loss": _mean_loss(run, rows[2]), "seconds": seconds}
         self.model.loss = self._named
-        values.update(measured_rows(self.model, self._loss, names, rows, validation))
+        values.update(measured_rows(self.model, self._loss, names, epoch.measured, validation))
         self.optimizer.observe(values.get("val_loss", values["loss"]))
         run.end_epoch(values)
         bar.epoch(values)
-        _tell(run, "on_epoch_end")
+        run.tell("on_epoch_end")
 
-    def _slices(self, run: Run, rows: Rows, bar: Any) -> float:
-        """Steps to the end of the epoch, in slices of about a tenth of a second; gives the seconds they took."""
-        total = 0.0
-        with Feed(*rows, run.order, run.batch_size) as feed:
-            while run.step < run.steps and run.going:
-                (x, y, order, sample_weight), first, available = feed.at(run.step)
-                network, optimizer = self._ready(), self.optimizer
-                limit = self._slice[1] if self._slice[0] == run.batch_size else 1
-                size, losses = min(limit, available, run.steps_ahead()), run.losses[run.step :]
-                rates = optimizer.rates(size)
-                start = time.perf_counter()
-                with interrupt_deferred():  # the updates made and their count belong together
-                    ran = network.run_steps(
-                        x, y, order, first, size, run.batch_size, rates, losses, optimizer.steps, sample_weight
-                    )
-                    last = float(losses[ran - 1])
-                    optimizer.steps += ran if np.isfinite(last) else ran - 1
-                if not np.isfinite(last):
-                    raise DivergenceError(last, optimizer.steps, optimizer.lr, run.epoch)
-                elapsed = time.perf_counter() - start
-                total += elapsed
-                run.step += ran
-                bar.steps(ran, last)
-                _tell(run, "on_steps_end")
-                in_time = int(_SLICE_SECONDS * ran / max(elapsed, 1e-9))
-                self._slice = run.batch_size, max(1, min(in_time, 8 * limit))  # a fast step is no proof for a thousand
-        return total
-
-    def _ready(self) -> Any:
+    def ready(self) -> Any:
         """The network for this model, loss and optimiser; made anew when the plan or the backend changed."""
         if self._made_for != (_backend.active(), self.model.plan_version):
             optimizer = self.optimizer.bind(self.model.parameters)
@@ -358,16 +353,3 @@ class Trainer:
         """The first batch, once it has been checked, tells a model its input_size."""
         if self.model.input_size is None:
             self.model.build(rows[0].shape[1])
-
-
-def _tell(run: Run, event: str) -> None:
-    """Tell the callbacks, and write the checkpoints they ask for."""
-    for path in run.tell(event):
-        checkpoint.save(run, path)
-
-
-def _mean_loss(run: Run, sample_weight: FloatArray | None) -> float:
-    """Over the epoch's rows, as they were trained on."""
-    weight = np.ones(run.rows) if sample_weight is None else sample_weight[run.order].astype(np.float64)
-    shares = np.add.reduceat(weight, np.arange(0, run.rows, run.batch_size))
-    return float(np.average(run.losses, weights=shares))

@@ -178,7 +178,14 @@ class Model(BaseModel):
     # ---- training
 
     def fit(
-        self, x: Any, y: Any, *, loss: AnyLoss, optimizer: Optimizer | LBFGS, loss_weights: Any = None, **options: Any
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        loss: AnyLoss,
+        optimizer: Optimizer | LBFGS,
+        loss_weights: Any = None,
+        **options: Any,
     ) -> History:
         """Train on mini-batches, as ``Sequential.fit``.
 

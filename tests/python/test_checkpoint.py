@@ -273,3 +273,29 @@ def test_a_process_killed_at_any_moment_goes_on_to_the_same_bits(tmp_path):
             assert out.split()[-1] == expected
             break
     assert kills >= min(KILLS, 3) - 2
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_the_run_with_the_error(backend, tmp_path, monkeypatch):
+    """It is written beside the training: the error comes with the next one, or at the end of the run."""
+    path = tmp_path / "run.safetensors"
+    run(dg.SGD(0.1), path, stop=3)
+    before = path.read_bytes()
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    model, x, y = problem()
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        model.fit(x, y, loss="cross_entropy", optimizer=dg.SGD(0.1), callbacks=[dg.ModelCheckpoint(path)])
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_whoever_is_told_of_the_end_finds_the_checkpoint_whole(backend, tmp_path):
+    path, seen = tmp_path / "run.safetensors", []
+    model, x, y = problem()
+    look = dg.LambdaCallback(on_fit_end=lambda run: seen.append(dg.load(path).parameters))
+    callbacks = [dg.ModelCheckpoint(path), look]
+    model.fit(x, y, loss="cross_entropy", optimizer=dg.SGD(0.1), epochs=3, callbacks=callbacks)
+    np.testing.assert_array_equal(seen[0], model.parameters)
