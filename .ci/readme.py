@@ -1,7 +1,7 @@
-"""What the README promises, taken out of it to be tried.
+"""What the README and the pages promise, taken out of them to be tried.
 
-``readme.py demo`` prints the command under the marker ``<!-- ci: demo -->``; without a word, every Python
-example runs, in order and in one namespace.
+``readme.py demo`` prints the command under the marker ``<!-- ci: demo -->``. ``readme.py docs/mnist.md`` runs every
+Python example of a page, in order and in one namespace; without a word, those of the README.
 """
 
 from __future__ import annotations
@@ -10,24 +10,25 @@ import re
 import sys
 from pathlib import Path
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def command(name: str) -> str:
     """The one line marked ``name``."""
-    (line,) = re.findall(rf"<!-- ci: {name} -->\n```sh\n(.+)\n```\n", README)
+    (line,) = re.findall(rf"<!-- ci: {name} -->\n```sh\n(.+)\n```\n", (ROOT / "README.md").read_text("utf-8"))
     return str(line)
 
 
-def run_examples() -> None:
-    """Run each fence of Python."""
+def run_examples(page: str) -> None:
+    """Run each fence of Python of a page."""
     namespace: dict[str, object] = {}
-    for example in re.findall(r"^```python\n(.+?)^```$", README, re.DOTALL | re.MULTILINE):
+    for example in re.findall(r"^```python\n(.+?)^```$", (ROOT / page).read_text("utf-8"), re.DOTALL | re.MULTILINE):
         exec(example, namespace)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        print(command(sys.argv[1]))
+    word = (sys.argv[1:] or ["README.md"])[0]
+    if word.endswith(".md"):
+        run_examples(word)
     else:
-        run_examples()
+        print(command(word))
