@@ -52,12 +52,17 @@ class LazyRows:
         """These rows as an array."""
         places = rows if self._index is None else self._index[rows]
         taken = np.empty((len(places), self.shape[1]), self.dtype)
+        scattered = self._mapping is not None and bool((np.diff(places) != 1).any())
+        if self._mapping is not None and scattered:
+            self._mapping.madvise(mmap.MADV_RANDOM)  # or 128 KB are read for each row
         for first in range(0, len(places), _PIECE):
             piece = slice(first, first + _PIECE)
             with np.errstate(over="ignore"):  # what is too large becomes infinite
                 taken[piece] = self._values[places[piece]]
             if self._mapping is not None:
                 self._mapping.madvise(mmap.MADV_DONTNEED)  # or its pages count as ours until memory runs short
+        if self._mapping is not None and scattered:
+            self._mapping.madvise(mmap.MADV_NORMAL)
         if self._values.dtype.kind == "f" and not np.isfinite(taken).all():
             row, column = np.argwhere(~np.isfinite(taken))[0]
             came = self._values[places[row], column]
