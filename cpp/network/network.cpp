@@ -46,11 +46,16 @@ struct Owned {
 template <class T>
 class Network<T>::Implementation {
  public:
-  Implementation(const Plan& plan, Owned<T> owned, Seed seed)
+  // begin: the first parameters, drawn where it is null
+  Implementation(const Plan& plan, Owned<T> owned, Seed seed, const T* begin)
       : Implementation(plan, owned.parameters.data(), owned.state.data(), owned.state_stride) {
     owned_ = std::move(owned);
     generator_ = Generator(seed.value);
-    initialize(plan_, generator_, common_.parameters);
+    if (begin == nullptr) {
+      initialize(plan_, generator_, common_.parameters);
+    } else {
+      std::copy_n(begin, plan_.parameter_count, common_.parameters);
+    }
     if (plan_.average > 0) {
       std::copy_n(common_.parameters, plan_.parameter_count, common_.state + common_.states * common_.state_stride);
     }
@@ -268,7 +273,10 @@ Network<T>::Network(const Plan& plan, T* parameters, T* state, Size state_stride
     : implementation_(std::make_unique<Implementation>(plan, parameters, state, state_stride)) {}
 template <class T>
 Network<T>::Network(const Plan& plan, Seed seed)
-    : implementation_(std::make_unique<Implementation>(plan, Owned<T>(plan), seed)) {}
+    : implementation_(std::make_unique<Implementation>(plan, Owned<T>(plan), seed, nullptr)) {}
+template <class T>
+Network<T>::Network(const Plan& plan, const T* parameters, Seed seed)
+    : implementation_(std::make_unique<Implementation>(plan, Owned<T>(plan), seed, parameters)) {}
 template <class T>
 Network<T>::~Network() = default;
 template <class T>

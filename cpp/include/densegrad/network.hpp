@@ -64,6 +64,9 @@ class Network {
   /// the plan makes no sense, std::bad_alloc.
   Network(const Plan& plan, Seed seed);
 
+  /// As above, but begins with a copy of `parameters` (plan.parameter_count); null where the plan has none.
+  Network(const Plan& plan, const T* parameters, Seed seed);
+
   ~Network();
   Network(Network&&) noexcept;
   Network& operator=(Network&&) noexcept;
