@@ -30,7 +30,7 @@ for chosen_outside in ("DENSEGRAD_BACKEND", "PYTHONPATH"):
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Everything: pytest on both backends, then the C++ tests and one pass of each microbenchmark."""
+    """Everything: pytest on both backends, the C++ tests, a pass of each microbenchmark, Python's files read in C++."""
     session.install(".[test]", "cmake", "ninja")
     session.run("densegrad", "info")
     session.run("python", "-c", "import densegrad._core")  # or half the suite would not run
@@ -42,6 +42,8 @@ def tests(session: nox.Session) -> None:
         run_pytest(session, "tests/python", "-q", "-k", chosen, *session.posargs, env=env)
     build = build_cpp(session, "-DDENSEGRAD_WERROR=ON")
     session.run("ctest", "--test-dir", build, "--output-on-failure", "--no-tests=error")
+    program = str(Path(build, "tests", "cpp", "load_model"))
+    run_pytest(session, "tests/cpp", "-q", env={"DENSEGRAD_LOAD_MODEL": program, "PYTEST_ADDOPTS": ""})
 
 
 @nox.session

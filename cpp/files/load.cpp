@@ -25,12 +25,12 @@ std::string dtype_of(const Array& array) { return array.kind == "F32" ? "float32
 bool beside(const std::string& name) { return name.rfind("state/", 0) == 0; }
 
 // Of the description, and of every array with its name, dtype and shape.
-std::string checksum(const std::string& description, const Arrays& arrays) {
+std::string checksum(const std::string& description, const Safetensors& file) {
   Sha256 digest;
   digest.update(description);
-  for (const auto& [name, array] : arrays) {
+  for (const auto& [name, array] : file.arrays()) {
     digest.update("\n" + name + " " + dtype_of(array) + " " + text_of(array.shape) + "\n");
-    digest.update(array.bytes, array.size);
+    digest.update(file.data() + array.first, array.size);
   }
   return digest.hex();
 }
@@ -39,13 +39,15 @@ std::string checksum(const std::string& description, const Arrays& arrays) {
 const std::string& description_of(const std::string& name, const Safetensors& file) {
   const auto found = file.metadata().find("densegrad");
   if (found == file.metadata().end()) refuse(name + " is a safetensors file, but not one that densegrad wrote");
+  std::string kinds;
+  bool known = true;
   for (const auto& [array, content] : file.arrays()) {
-    if (content.kind != "F32" && content.kind != "F64") {
-      refuse("expected arrays of F32, F64 in " + name + ", got '" + array + "' of " + content.kind);
-    }
+    kinds += (kinds.empty() ? "'" : ", '") + array + "': '" + content.kind + "'";
+    known &= content.kind == "F32" || content.kind == "F64";
   }
+  if (!known) refuse("expected arrays of F32, F64 in " + name + ", got {" + kinds + "}");
   const auto sum = file.metadata().find("sha256");
-  if (sum != file.metadata().end() && sum->second != checksum(found->second, file.arrays())) {
+  if (sum != file.metadata().end() && sum->second != checksum(found->second, file)) {
     refuse(name + " is damaged: its checksum is another than when it was written");
   }
   return found->second;
@@ -75,14 +77,14 @@ void check_arrays(const std::string& name, const Described& model, const Arrays&
   }
 }
 
-// Little-endian numbers, on any machine.
+// From little-endian bytes, on any machine.
 template <class T>
-void copy_numbers(const Array& array, T* numbers) {
+void copy_numbers(const char* bytes, Size count, T* numbers) {
   using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
-  for (std::size_t i = 0; i < array.size; i += sizeof(T)) {
+  for (Size i = 0; i < count; ++i) {
     Bits bits = 0;
-    for (std::size_t k = 0; k < sizeof(T); ++k) bits |= Bits{static_cast<unsigned char>(array.bytes[i + k])} << (8 * k);
-    std::memcpy(numbers++, &bits, sizeof(T));
+    for (std::size_t k = 0; k < sizeof(T); ++k) bits |= Bits{static_cast<unsigned char>(*bytes++)} << (8 * k);
+    std::memcpy(numbers + i, &bits, sizeof(T));
   }
 }
 
@@ -105,7 +107,8 @@ Model<T> load(const std::string& path) {
   Model<T> model;
   model.parameters.resize(static_cast<std::size_t>(described.plan.parameter_count));
   for (const NamedSlot& one : described.slots) {
-    copy_numbers(file.arrays().at(one.name), model.parameters.data() + one.slot.offset);
+    const Array& array = file.arrays().at(one.name);
+    copy_numbers(file.data() + array.first, one.slot.size(), model.parameters.data() + one.slot.offset);
   }
   model.plan = std::move(described.plan);
   model.inputs = std::move(described.inputs);
