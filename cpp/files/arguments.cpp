@@ -1,7 +1,6 @@
 #include "files/arguments.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <locale>
 #include <sstream>
 #include <stdexcept>
@@ -24,12 +23,13 @@ std::string text_of(double number) {
   return out.str();
 }
 
+// " >= 0 and < 1", as far as there are ends.
 std::string text_of_range(double low, double high) {
+  const bool below_one = high < 1 && high > 1 - 1e-9;
   std::string text;
   if (low > -kInfinite) text += " >= " + text_of(low);
-  if (high < kInfinite)
-    text +=
-        (text.empty() ? "" : " and") + (high < 1 && high > 0.9999999 ? std::string(" < 1") : " <= " + text_of(high));
+  if (low > -kInfinite && high < kInfinite) text += " and";
+  if (high < kInfinite) text += below_one ? " < 1" : " <= " + text_of(high);
   return text;
 }
 
@@ -94,12 +94,17 @@ Chosen chosen_of(const std::string& who, const std::string& kind, const Json& va
   if (row == rows.end()) refuse_choice(who, kind, name->text(), names_of(kind));
   Chosen chosen{row->name, {}};
   if (!named) return chosen;
-  Arguments given(who + ": " + row->name, value);
-  given.required("name");
+  std::string known;
   for (const Attribute& one : row->attributes) {
-    chosen.attributes[one.name] = given.real(one.name, one.fallback, one.low, one.high);
+    const Json* given = value.find(one.name);
+    chosen.attributes[one.name] = given == nullptr ? one.fallback : real_of(who, one.name, *given, one.low, one.high);
+    known += (known.empty() ? "" : ", ") + std::string(one.name);
   }
-  given.done();
+  for (const std::string& given : value.names()) {
+    if (given == "name" || chosen.attributes.count(given) > 0) continue;
+    refuse(who + ": " + row->name + " has no attribute '" + given.substr(0, 40) + "'; it takes " +
+           (known.empty() ? "none" : known));
+  }
   return chosen;
 }
 

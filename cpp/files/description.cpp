@@ -10,8 +10,7 @@
 namespace densegrad {
 namespace {
 
-constexpr Size kFormat = 1;                        // the newest that is read here
-constexpr double kLargestSeed = 9007199254740992;  // 2^53, as far as a double holds every whole number
+constexpr Size kFormat = 1;  // the newest that is read here, files.py's FORMAT
 
 [[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument(what); }
 
@@ -185,7 +184,8 @@ std::vector<LossTerm> terms_of(const Json& loss, std::size_t outputs) {
   Arguments given("model", loss);
   const std::vector<Json>& losses = given.list("sum");
   const Json& weights = given.required("weights");
-  const bool weighted = !weights.is(Json::Kind::null);
+  const bool weighted = weights.is(Json::Kind::array);
+  if (!weighted && !weights.is(Json::Kind::null)) refuse("model: expected weights as an array or null");
   given.done();
   const std::size_t count = weighted && losses.size() == outputs ? weights.items().size() : losses.size();
   if (count != outputs) {
@@ -238,8 +238,9 @@ Described describe(const Json& description) {
   if (described.dtype != "float32" && described.dtype != "float64") {
     refuse(name + ": expected dtype float32 or float64, got '" + described.dtype + "'");
   }
-  const double noise_seed = top.real("noise_seed", 0, 0, kLargestSeed);
-  PlanBuilder builder(model.count("input_size"), noise_seed);
+  const Json* seed = top.optional("noise_seed");
+  const Size noise_seed = seed == nullptr ? 0 : count_of("model", "noise_seed", *seed, 0);
+  PlanBuilder builder(model.count("input_size"), static_cast<double>(noise_seed));
   const std::vector<Size> outputs =
       name == "Model" ? lower_wired(builder, model, described) : lower_stack(builder, model, described);
   described.plan = with_loss(builder, outputs, top.required("loss"));

@@ -8,6 +8,7 @@ namespace densegrad {
 namespace {
 
 constexpr int kDeepest = 500;
+constexpr int kMost = 5'000'000;  // values: each takes much more memory than the two bytes that may ask for it
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
@@ -74,6 +75,7 @@ class JsonParser {
 
   Json value(int depth) {
     if (depth > kDeepest) refuse("at most " + std::to_string(kDeepest) + " values within each other");
+    if (++values_ > kMost) refuse("at most " + std::to_string(kMost) + " values");
     skip_space();
     if (take("[")) return array(depth);
     if (take("{")) return object(depth);
@@ -197,6 +199,7 @@ class JsonParser {
 
   std::string_view text_;
   std::size_t at_ = 0;
+  int values_ = 0;
 };
 
 Json Json::parse(const std::string& text) { return JsonParser(text).whole(); }

@@ -16,7 +16,7 @@ class Json {
   enum class Kind { null, boolean, number, string, array, object };
 
   /// The one value that a text is. Throws std::invalid_argument for any other text, for an object with two members of
-  /// one name, and for values nested more than 500 deep.
+  /// one name, for values nested more than 500 deep and for more than 5 million of them.
   static Json parse(const std::string& text);
 
   Kind kind() const { return kind_; }

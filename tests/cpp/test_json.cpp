@@ -124,6 +124,13 @@ TEST_CASE("values nested deeper than any model are refused, and those as deep as
   CHECK_THROWS_AS(Json::parse(objects), std::invalid_argument);
 }
 
+TEST_CASE("more values than any model has are refused") {
+  std::string text = "[";
+  for (int i = 0; i < 5'000'000; ++i) text += "0,";
+  CHECK_THROWS_WITH_AS(Json::parse(text + "0]"), "JSON: expected at most 5000000 values at byte 9999999",
+                       std::invalid_argument);
+}
+
 // FIPS 180-4's examples as NIST publishes them, and a million letters from the same place.
 TEST_CASE("SHA-256 gives the published digests") {
   const auto digest = [](const std::string& text) {
