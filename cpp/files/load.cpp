@@ -103,7 +103,10 @@ Model<T> load(const std::string& path) {
   }
   check_arrays(name, described, file.arrays());
   const std::string wanted = sizeof(T) == 4 ? "float32" : "float64";
-  if (described.dtype != wanted) refuse("expected a model of " + wanted + " in " + name + ", got " + described.dtype);
+  if (described.dtype != wanted) {
+    refuse("expected a model of " + wanted + " in " + name + ", got " + described.dtype + "; call load<" +
+           (sizeof(T) == 4 ? "double>" : "float>"));
+  }
   Model<T> model;
   model.parameters.resize(static_cast<std::size_t>(described.plan.parameter_count));
   for (const NamedSlot& one : described.slots) {

@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 
 import densegrad as dg
+from densegrad._primitives import PRIMITIVES, names
+from densegrad.layers import LAYERS as CLASSES
+from densegrad.layers import flattened
 from networks import FEATURES, LAYERS, network
 
 STEPS, RATE = 3, 0.01
@@ -83,6 +86,15 @@ def dtype(request):
 @pytest.fixture
 def rng():
     return np.random.default_rng(3)
+
+
+def test_every_layer_loss_and_fusion_is_among_those_tried_here():
+    layers = {type(layer).__name__ for name in LAYERS for layer in flattened(network(name, "float32").layers)}
+    assert layers == set(CLASSES)
+    assert list(LOSSES) == names("loss")
+    for name, (activation, _) in LOSSES.items():
+        fuses = PRIMITIVES[name].fuses
+        assert fuses is None or fuses[0] == activation
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -166,12 +178,12 @@ def bad_files(folder):
         "truncated": good[:-1],
         "longer": good + b"\0",
         "number": good[:-1] + bytes([good[-1] ^ 1]),
-        "format": unsigned.replace(rb'\"format\": 1', rb'\"format\": 9'),
-        "units": unsigned.replace(rb'\"units\": 2', rb'\"units\": 0'),
-        "key": unsigned.replace(rb'\"input_size\"', rb'\"tupni_size\"'),
-        "layer": unsigned.replace(rb'\"Dense\"', rb'\"Xyz00\"'),
-        "model": unsigned.replace(rb'\"Sequential\"', rb'\"Xyz0000000\"'),
-        "dtype": unsigned.replace(rb'\"float32\"', rb'\"float64\"'),
+        "format": unsigned.replace(rb"\"format\": 1", rb"\"format\": 9"),
+        "units": unsigned.replace(rb"\"units\": 2", rb"\"units\": 0"),
+        "key": unsigned.replace(rb"\"input_size\"", rb"\"tupni_size\""),
+        "layer": unsigned.replace(rb"\"Dense\"", rb"\"Xyz00\""),
+        "model": unsigned.replace(rb"\"Sequential\"", rb"\"Xyz0000000\""),
+        "dtype": unsigned.replace(rb"\"float32\"", rb"\"float64\""),
         "foreign": unsigned.replace(b'"densegrad"', b'"densedarg"'),
         "kind": unsigned.replace(b'"F32"', b'"I32"'),
     }
