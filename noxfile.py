@@ -41,7 +41,7 @@ def tests(session: nox.Session) -> None:
         env = {"DENSEGRAD_ISA": isa, "PYTEST_ADDOPTS": ""}
         run_pytest(session, "tests/python", "-q", "-k", chosen, *session.posargs, env=env)
     build = build_cpp(session, "-DDENSEGRAD_WERROR=ON")
-    session.run("ctest", "--test-dir", build, "--output-on-failure", "--no-tests=error")
+    session.run("ctest", "--test-dir", build, "--parallel", "2", "--output-on-failure", "--no-tests=error")
     program = str(Path(build, "tests", "cpp", "load_model"))
     run_pytest(session, "tests/cpp", "-q", env={"DENSEGRAD_LOAD_MODEL": program, "PYTEST_ADDOPTS": ""})
 
@@ -73,7 +73,7 @@ def sanitizers(session: nox.Session) -> None:
     """The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer; takes some ten minutes."""
     session.install("cmake", "ninja")
     build = build_cpp(session, "-DDENSEGRAD_SANITIZE=address,undefined", "-DDENSEGRAD_BENCHMARKS=OFF")
-    session.run("ctest", "--test-dir", build, "--output-on-failure", "--no-tests=error")
+    session.run("ctest", "--test-dir", build, "--parallel", "2", "--output-on-failure", "--no-tests=error")
 
 
 @nox.session
@@ -89,7 +89,7 @@ def races(session: nox.Session) -> None:
     test = str(Path(build, "tests", "cpp", "test_threads"))
     if "Archer detected OpenMP application" not in printed(session, test, external=True, env=env):
         session.error("Archer did not tell ThreadSanitizer of OpenMP's barriers: nothing that was found would count")
-    words = ["--output-on-failure", "--no-tests=error", "-R", "network|plans|steps|threads"]
+    words = ["--parallel", "2", "--output-on-failure", "--no-tests=error", "-R", "network|plans|steps|threads"]
     session.run("ctest", "--test-dir", build, *words, env=env)
 
 
@@ -143,7 +143,7 @@ print(f"trained XOR on the core ({dg.isa()}), loss {history['loss'][-1]:.1e}")
 @nox.session
 def docs(session: nox.Session) -> None:
     """What the documentation shows: the doctests and the README's Python (pytest runs examples/)."""
-    session.install(".[lbfgs,onnx,sklearn]", "pytest")
+    session.install(".[lbfgs,onnx,sklearn]", "pytest", "pytest-xdist")
     run_pytest(session, "--doctest-modules", "--pyargs", "densegrad", *session.posargs)
     readme = str(Path(".ci", "readme.py").resolve())
     with session.chdir(session.create_tmp()):  # examples write files
@@ -178,8 +178,8 @@ def bench(session: nox.Session) -> None:
 
 
 def run_pytest(session: nox.Session, *words: str, env: dict[str, str] | None = None) -> None:
-    """Pytest, leaving nothing behind in the checkout."""
-    session.run("pytest", "-p", "no:cacheprovider", *words, env=env)
+    """Pytest in two processes, leaving nothing behind in the checkout."""
+    session.run("pytest", "-p", "no:cacheprovider", "-n", "2", *words, env=env)
 
 
 def build_cpp(session: nox.Session, *options: str) -> str:

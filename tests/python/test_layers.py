@@ -48,6 +48,7 @@ SINGLE = {
 
 # the variance of one row is 0, and the gradient through that of two is nothing but rounding
 FEW = [(name, rows) for name in SINGLE for rows in (1, 2, 9, 40) if rows > 2 or name not in {"batch_norm", "all"}]
+FEW.remove(("all", 40))  # thousands of parameters
 
 
 @pytest.mark.parametrize(("name", "rows"), FEW)

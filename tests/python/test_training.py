@@ -708,7 +708,7 @@ def test_fit_learns_a_regression(backend, dtype, rng):
     assert 1 - residual.var() / y.var() > 0.95
 
 
-def test_a_short_run_learns_mnist(backend, data_folder):
+def test_a_short_run_learns_mnist(data_folder):
     digits = dg.data.read_mnist(data_folder / "mnist")
     assert digits["x_train"].shape == (60000, 784)
     assert np.bincount(digits["y_train"]).tolist() == [
