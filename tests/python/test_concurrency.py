@@ -148,7 +148,8 @@ def fit_on_some_threads():
     block = [dg.Dense(133), dg.PReLU(), dg.LayerNorm(), dg.Dropout(0.2), dg.Dense(301)]
     layers = [dg.Dense(301, l1=1e-4), dg.BatchNorm(), dg.Residual(block), dg.LearnedSwish(shared=False), dg.Dense(10)]
     model = dg.Sequential([dg.Standardize(), *layers], input_size=64, seed=0)
-    model.fit(x, y, loss="cross_entropy", optimizer=dg.Adam(0.01), batch_size=333)
+    rates = dg.schedules.Warmup(dg.schedules.Cosine(0.01, steps=9), steps=2)
+    model.fit(x, y, loss="cross_entropy", optimizer=dg.Adam(rates), epochs=2, batch_size=333)
     for part in (model.parameters, model.predict(x)):
         bits.update(part.tobytes())
     print(bits.hexdigest())
