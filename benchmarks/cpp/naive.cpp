@@ -172,6 +172,13 @@ const std::map<std::string, double (*)(const Update&)> kUpdates = {
      }},
     {"adam", [](const Update& u) { return u.w - adam_step(u, u.g()); }},
     {"adam_amsgrad", [](const Update& u) { return u.w - adam_step(u, u.g()); }},
+    {"adam_eps_hat",
+     [](const Update& u) {
+       u.state[0] = mix(u["beta1"], u.state[0], u.g());
+       u.state[1] = mix(u["beta2"], u.state[1], u.g() * u.g());
+       const double rate = u.lr * std::sqrt(1 - std::pow(u["beta2"], u.t)) / (1 - std::pow(u["beta1"], u.t));
+       return u.w - rate * u.state[0] / (std::sqrt(u.state[1]) + u["eps"]);
+     }},
     {"adamw", [](const Update& u) { return u.shrunk() - adam_step(u, u.dw); }},
     {"adamw_amsgrad", [](const Update& u) { return u.shrunk() - adam_step(u, u.dw); }},
     {"rmsprop", [](const Update& u) { return u.w - u.lr * rmsprop_direction(u, false); }},

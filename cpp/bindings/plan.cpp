@@ -62,6 +62,7 @@ Plan plan_of(py::handle object) {
     plan.clip_norm = optimizer.attr("clip_norm").cast<double>();
     plan.average = optimizer.attr("average").cast<double>();
   }
+  plan.batch_shares_penalty = object.attr("batch_shares_penalty").cast<bool>();
   return plan;
 }
 

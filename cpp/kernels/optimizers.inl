@@ -108,6 +108,7 @@ template <int kStates, class T>
 
 DENSEGRAD_UPDATE(adam) { adam_like<2>(block, c); }
 DENSEGRAD_UPDATE(adam_amsgrad) { adam_like<3>(block, c); }
+DENSEGRAD_UPDATE(adam_eps_hat) { adam_like<2>(block, c); }
 DENSEGRAD_UPDATE(adamw) { adam_like<2>(block, c); }
 DENSEGRAD_UPDATE(adamw_amsgrad) { adam_like<3>(block, c); }
 

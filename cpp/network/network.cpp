@@ -99,7 +99,8 @@ class Network<T>::Implementation {
 
   double loss(const Batch<T>& batch) {
     const Call call;
-    return training().loss(batch) + whole_.penalty();
+    const double value = training().loss(batch);
+    return value + whole_.penalty(training_->share());
   }
 
   double loss_and_gradients(const Batch<T>& batch, T* gradients, T* dx, Index step) {
@@ -107,7 +108,7 @@ class Network<T>::Implementation {
     training().prepare(batch.rows, dx != nullptr);
     const double value = training_->run(batch, {gradients, nullptr, step, false});
     if (dx != nullptr) unpack<T>(common_.kernels, training_->input_gradient(), dx);
-    return value + whole_.penalize(gradients);
+    return value + whole_.penalize(gradients, training_->share());
   }
 
   void apply_gradients(const T* gradients, double learning_rate, Index updates) {
@@ -187,7 +188,7 @@ class Network<T>::Implementation {
     const double* coefficients = update(learning_rate, updates).coefficients;
     const double loss = run({whole_.gradients(), nullptr, updates, true});
     if (!std::isfinite(loss)) return loss;
-    const double penalty = whole_.penalize(whole_.gradients());
+    const double penalty = whole_.penalize(whole_.gradients(), training_->share());
     whole_.apply(whole_.gradients(), coefficients);
     return loss + penalty;
   }

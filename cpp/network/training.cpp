@@ -24,7 +24,7 @@ Training<T>::Training(const Common<T>& common, const Plan& plan, const std::vect
 
 template <class T>
 double Training<T>::loss(const Batch<T>& batch) {
-  const double scale = mean_scale(batch.rows, batch.weights);
+  const double scale = share_ = mean_scale(batch.rows, batch.weights);
   double sum = 0;
   bound_ = false;
   for (Size first = 0; first < batch.rows; first += kEvaluationRows) {
@@ -60,7 +60,7 @@ double Training<T>::run(const Batch<T>& data, const Index* order, const Index* u
 
 template <class T>
 double Training<T>::run(const Batch<T>& batch, const Index* order, const Learning<T>& learning) {
-  const double scale = mean_scale(pass_.rows(), batch.weights);
+  const double scale = share_ = mean_scale(pass_.rows(), batch.weights);
   double loss = 0;
   pass_.begin(learning.step);
   run_team(pass_.threads(), [&](const Team& team) {

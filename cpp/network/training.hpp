@@ -29,6 +29,9 @@ class Training {
   /// to `upcoming` are asked for while it computes. A label out of range makes the loss NaN.
   double run(const Batch<T>& data, const Index* order, const Index* upcoming, const Learning<T>& learning);
 
+  /// 1 over the rows of the last batch, or over their weights: what a row's loss counts in the mean.
+  double share() const { return share_; }
+
  private:
   double run(const Batch<T>& batch, const Index* order, const Learning<T>& learning);
   Targets<T> targets_of(const Batch<T>& batch) const { return {batch.y.values, targets_, batch.y.labels}; }
@@ -41,7 +44,8 @@ class Training {
   std::vector<Term> terms_;
   BoundLoss<T> loss_;
   Size inputs_, targets_;  // columns of x and of y
-  bool bound_ = false;     // loss_ is, to pass_ as it is laid out
+  double share_ = 0;
+  bool bound_ = false;  // loss_ is, to pass_ as it is laid out
   AlignedBuffer<Index> labels_;
   AlignedBuffer<T> values_;
   AlignedBuffer<T> weights_;

@@ -12,7 +12,11 @@ constexpr Size kPiece = 16384;
 
 template <class T>
 WholeUpdate<T>::WholeUpdate(const Common<T>& common, const Plan& plan)
-    : common_(common), clip_norm_(plan.clip_norm), clip_value_(plan.clip_value), average_(plan.average) {
+    : common_(common),
+      clip_norm_(plan.clip_norm),
+      clip_value_(plan.clip_value),
+      average_(plan.average),
+      shared_(plan.batch_shares_penalty) {
   penalized_ = false;
   const TrainableSlots trainable = trainable_slots(plan);
   for (const Slot& slot : trainable.slots) {
@@ -45,18 +49,19 @@ double WholeUpdate<T>::sum(Function f) {
 }
 
 template <class T>
-double WholeUpdate<T>::penalize(T* gradients) {
+double WholeUpdate<T>::penalize(T* gradients, double share) {
   if (!penalized_) return 0;
+  const T part = shared_ ? static_cast<T>(share) : T(1);
   return sum([&](const Piece& piece) {
     if (piece.l1 == 0 && piece.l2 == 0) return 0.0;
-    return common_.kernels.penalize(piece.size, common_.parameters + piece.offset, piece.l1, piece.l2,
+    return common_.kernels.penalize(piece.size, common_.parameters + piece.offset, part * piece.l1, part * piece.l2,
                                     gradients + piece.offset);
   });
 }
 
 template <class T>
-double WholeUpdate<T>::penalty() {
-  return penalized_ ? penalize(unused_.reserve(common_.parameter_count)) : 0;
+double WholeUpdate<T>::penalty(double share) {
+  return penalized_ ? penalize(unused_.reserve(common_.parameter_count), share) : 0;
 }
 
 template <class T>

@@ -18,9 +18,10 @@ class WholeUpdate {
   /// Whether a plan asks for any of it.
   bool needed() const { return needed_; }
 
-  /// Adds the gradients of the penalties; gives their value.
-  double penalize(T* gradients);
-  double penalty();
+  /// Adds the gradients of the penalties; gives their value. `share` is 1 over the weight of the batch, and counts
+  /// where the plan says that its rows share them.
+  double penalize(T* gradients, double share);
+  double penalty(double share);
 
   /// Clips the gradients, updates the parameters by them, moves the average.
   void apply(T* gradients, const double* coefficients);
@@ -39,7 +40,7 @@ class WholeUpdate {
 
   const Common<T>& common_;
   double clip_norm_, clip_value_, average_;
-  bool needed_, penalized_;
+  bool needed_, penalized_, shared_;
   std::vector<Piece> pieces_;  // of what is trained
   std::vector<double> sums_;
   AlignedBuffer<T> gradients_, unused_;

@@ -43,13 +43,15 @@ void update_coefficients(OptimizerKind kind, const std::vector<double>& a, Index
       return;
     case OptimizerKind::adam:
     case OptimizerKind::adam_amsgrad:
+    case OptimizerKind::adam_eps_hat:
     case OptimizerKind::adamw:
     case OptimizerKind::adamw_amsgrad: {
       const double beta1 = a[0], beta2 = a[1], eps = a[2], decay = a[3];
       const bool decoupled = kind == OptimizerKind::adamw || kind == OptimizerKind::adamw_amsgrad;
+      const double root = 1 / std::sqrt(left(beta2));
       coefficients = {lr / left(beta1),
-                      1 / std::sqrt(left(beta2)),
-                      eps,
+                      root,
+                      kind == OptimizerKind::adam_eps_hat ? root * eps : eps,
                       decoupled ? 0 : decay,
                       decoupled ? 1 - lr * decay : 1,
                       beta1,

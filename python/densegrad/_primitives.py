@@ -315,6 +315,14 @@ _ROWS = (
         state=3,
     ),
     Primitive(
+        "adam_eps_hat",
+        "optimizer",
+        "g = dw + weight_decay w; m <- beta1 m + (1 - beta1) g; v <- beta2 v + (1 - beta2) g^2; "
+        "w <- w - lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + eps)",
+        attributes=(*_betas(), _eps(), _weight_decay()),
+        state=2,
+    ),
+    Primitive(
         "adamw",
         "optimizer",
         "m <- beta1 m + (1 - beta1) dw; v <- beta2 v + (1 - beta2) dw^2; "

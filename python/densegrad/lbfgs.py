@@ -93,7 +93,7 @@ def fit(
     the best so far.
     """
     who = f"{type(model).__name__}.fit"
-    minimize = _minimize()
+    minimize = scipy_minimize()
     if model.turn.locked():
         raise taken(who)
     with model.turn:
@@ -106,7 +106,7 @@ def fit(
         validation = validation_rows(who, model, resolved, validation_data, rows)
         rehearse(model, resolved, names, rows, validation)
         model.prepare(rows[0])
-        objective = _Objective(who, model, resolved, optimizer, rows)
+        objective = Objective(who, model, model.lower(resolved), optimizer, rows)
         history = History()
         with progress_bar(iterations, 1, progress) as bar:
             start = time.perf_counter()
@@ -148,11 +148,24 @@ def fit(
         return history
 
 
-class _Objective:
-    """The loss over all rows and its gradient, of the trainable parameters in float64."""
+class Objective:
+    """The loss over all rows and its gradient, of the trainable parameters in float64.
 
-    def __init__(self, who: str, model: BaseModel, loss: plan.Loss, optimizer: LBFGS, rows: Rows) -> None:
-        lowered = replace(model.lower(loss), dtype="float64")
+    Args:
+        who: For errors.
+        model: Whose parameters they are; it keeps its own.
+        lowered: Its plan, with the loss.
+        optimizer: Whose iterations a ``DivergenceError`` counts.
+        rows: All of them.
+
+    Attributes:
+        flat: All parameters, in float64.
+        trainable: The places of those that are trained.
+        value: Of the last call.
+    """
+
+    def __init__(self, who: str, model: BaseModel, lowered: plan.Plan, optimizer: LBFGS, rows: Rows) -> None:
+        lowered = replace(lowered, dtype="float64")
         for node in lowered.nodes:
             if node.primitive in _NOT_OF_PARAMETERS:
                 layer = _NOT_OF_PARAMETERS[node.primitive]
@@ -162,7 +175,7 @@ class _Objective:
             raise ValueError(f"{who}: LBFGS expected a model with something to train, got every layer frozen")
         self.trainable = np.concatenate(spans)
         self.flat = model.parameters.astype(np.float64)
-        self.value = np.nan  # of the last call
+        self.value = np.nan
         self._gradients = np.zeros_like(self.flat)
         self._optimizer = optimizer
         x, y, sample_weight = rows
@@ -172,6 +185,7 @@ class _Objective:
         self._network = network_of(lowered, self.flat)
 
     def __call__(self, w: FloatArray) -> tuple[float, FloatArray]:
+        """The loss at w and its gradient."""
         self.flat[self.trainable] = w
         self.value = self._network.loss_and_gradients(self._x, self._y, self._gradients, self._weight)
         if not np.isfinite(self.value):
@@ -179,7 +193,8 @@ class _Objective:
         return self.value, self._gradients[self.trainable]
 
 
-def _minimize() -> Any:
+def scipy_minimize() -> Any:
+    """SciPy's, or an ``ImportError`` that says what to install."""
     try:
         from scipy.optimize import minimize
     except ImportError:

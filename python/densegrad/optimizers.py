@@ -357,6 +357,9 @@ class Adam(Optimizer):
         eps: Added to the denominator, at least 0.
         weight_decay: L2 penalty, at least 0.
         amsgrad: Never lengthen a step because v has fallen.
+        eps_hat: Add eps to sqrt(v) itself, before v is divided by 1 - beta2^t: the form at the end of the paper's
+            section 2, and scikit-learn's and TensorFlow's, which holds the first steps of small gradients back. Not
+            with ``amsgrad``.
         options: ``clip_norm``, ``clip_value`` and ``average``, as in ``Optimizer``.
 
     Source: Kingma & Ba, Adam: a method for stochastic optimization (2015); Reddi et al., On the convergence of Adam and
@@ -367,11 +370,12 @@ class Adam(Optimizer):
     (Adam(0.001), Adam(0.01, betas=(0.8, 0.999)))
     """
 
-    primitives = ("adam", "adam_amsgrad")
+    primitives = ("adam", "adam_amsgrad", "adam_eps_hat")
     betas = Hyperparameter[tuple[float, float]]()
     eps = Hyperparameter[float]()
     weight_decay = Hyperparameter[float]()
     amsgrad = Hyperparameter[bool]()
+    eps_hat = Hyperparameter[bool]()
 
     def __init__(
         self,
@@ -380,11 +384,14 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         amsgrad: bool = False,
+        eps_hat: bool = False,
         **options: Unpack[Options],
     ) -> None:
         super().__init__(lr, **options)
-        self._take(betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad)
-        self.primitive = "adam_amsgrad" if self.amsgrad else "adam"
+        self._take(betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad, eps_hat=eps_hat)
+        if self.amsgrad and self.eps_hat:
+            raise ValueError("Adam: expected amsgrad or eps_hat, got both")
+        self.primitive = "adam_amsgrad" if self.amsgrad else "adam_eps_hat" if self.eps_hat else "adam"
 
 
 class AdamW(Optimizer):

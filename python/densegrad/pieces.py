@@ -49,7 +49,7 @@ class Pieces:
     def loss(self, x: FloatArray, y: FloatArray | IndexArray, sample_weight: FloatArray | None = None) -> float:
         """The loss of one batch as predict sees it."""
         value, _ = self._loss(self._to_prediction.predict(x), y, sample_weight)
-        return value + self._penalty(np.zeros_like(self._parameters))
+        return value + self._penalty(np.zeros_like(self._parameters), len(x), sample_weight)
 
     def loss_and_gradients(
         self,
@@ -68,7 +68,7 @@ class Pieces:
         input_gradient = self._to_prediction.backward(dp, gradients)
         if dx is not None:
             dx[...] = input_gradient
-        return value + self._penalty(gradients)
+        return value + self._penalty(gradients, len(x), sample_weight)
 
     def apply_gradients(self, gradients: FloatArray, lr: float, step: int = 0) -> None:
         """Update every trainable parameter."""
@@ -119,14 +119,17 @@ class Pieces:
         (term,) = self._plan.loss.each()
         return loss_and_gradient(term, prediction, y, sample_weight)
 
-    def _penalty(self, gradients: FloatArray) -> float:
+    def _penalty(self, gradients: FloatArray, rows: int, sample_weight: FloatArray | None) -> float:
         """l1 |w| + l2 w^2 / 2 over the penalised parameters; adds its gradient."""
-        value = 0.0
+        value, share = 0.0, 1.0
+        if self._plan.batch_shares_penalty:
+            weight = float(rows) if sample_weight is None else float(sample_weight.sum(dtype=np.float64))
+            share = 1 / weight if weight else 0.0
         for slot in (slot for slot in self._plan.slots if slot.trainable):
             part = slice(slot.offset, slot.offset + slot.size)
             w = self._parameters[part]
-            gradients[part] += slot.l1 * np.sign(w) + slot.l2 * w
-            value += float((slot.l1 * np.abs(w) + slot.l2 / 2 * w * w).sum(dtype=np.float64))
+            gradients[part] += share * (slot.l1 * np.sign(w) + slot.l2 * w)
+            value += share * float((slot.l1 * np.abs(w) + slot.l2 / 2 * w * w).sum(dtype=np.float64))
         return value
 
 

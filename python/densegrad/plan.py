@@ -94,6 +94,7 @@ class Plan:
     parameter_count: int
     loss: Loss | None = None
     optimizer: Optimizer | None = None
+    batch_shares_penalty: bool = False  # the loss of a batch has the penalties over its rows, or over their weights
 
     @property
     def slots(self) -> list[Slot]:

@@ -485,6 +485,15 @@ inline const std::map<std::string, OptimizerFormula>& optimizer_formulas() {
         [](Real& w, Real dw, Row& state, Real updates, Real lr, const Values& a) {
           w -= adam(decayed(dw, w, a), state, updates, lr, a);
         }}},
+      {"adam_eps_hat",
+       {"mv", adam_s,
+        [](Real& w, Real dw, Row& state, Real updates, Real lr, const Values& a) {
+          const Real t = updates + 1, g = decayed(dw, w, a), beta1 = a.at("beta1"), beta2 = a.at("beta2");
+          average(state[0], beta1, g);
+          average(state[1], beta2, g * g);
+          const Real rate = lr * std::sqrt(1 - std::pow(beta2, t)) / (1 - std::pow(beta1, t));
+          w -= rate * state[0] / (std::sqrt(state[1]) + a.at("eps"));
+        }}},
       {"adamw",
        {"mv", adam_s,
         [](Real& w, Real dw, Row& state, Real updates, Real lr, const Values& a) {

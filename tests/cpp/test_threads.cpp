@@ -205,6 +205,7 @@ Plan plan_of_every_layer() {
   for (Slot& fixed : plan.nodes[0].slots) fixed.trainable = false;
   for (std::size_t i : {2, 3}) plan.nodes[2].slots[i].trainable = false;
   plan.nodes[1].slots[0].l2 = 0.01;
+  plan.batch_shares_penalty = true;
   plan.loss.primitive = "cross_entropy";
   plan.optimizer.primitive = "adam";
   plan.clip_norm = 1;

@@ -40,6 +40,7 @@ OPTIMIZERS = {  # each rule of the table, and rates at which digits are learnt
     "adam": lambda: dg.Adam(0.003),
     "adam, every argument": lambda: dg.Adam(0.003, betas=(0.8, 0.95), eps=1e-6, weight_decay=1e-3),
     "adam_amsgrad": lambda: dg.Adam(0.003, betas=(0.8, 0.9), amsgrad=True),
+    "adam_eps_hat": lambda: dg.Adam(0.003, eps=1e-6, eps_hat=True),
     "adamw": lambda: dg.AdamW(0.003, weight_decay=0.1),
     "adamw_amsgrad": lambda: dg.AdamW(0.003, betas=(0.8, 0.9), amsgrad=True),
     "rmsprop": lambda: dg.RMSprop(0.002, weight_decay=1e-3),

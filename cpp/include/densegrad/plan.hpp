@@ -61,6 +61,7 @@ struct Plan {
   double clip_value = 0;  ///< gradients are kept within it before an update, where it is above 0
   double clip_norm = 0;   ///< and the norm of them all within this
   double average = 0;  ///< decay of a moving average of the parameters, one more row of the state, where it is above 0
+  bool batch_shares_penalty = false;  ///< a batch's loss has the penalties over its rows, or over their weights
 
   bool has_loss() const { return loss || !terms.empty(); }
 };

@@ -14,6 +14,12 @@ def penalize(w: FloatArray, l1: float, l2: float, g: FloatArray) -> float:
     return float((l1 * np.abs(exact) + l2 / 2 * exact * exact).sum())
 
 
+def share(rows: int, sample_weight: FloatArray | None) -> float:
+    """1 / rows, or 1 over the sum of their weights: what a row's loss counts in the mean."""
+    total = float(rows) if sample_weight is None else float(sample_weight.sum(dtype=np.float64))
+    return 1 / total if total else 0.0
+
+
 def clip(parts: list[FloatArray], clip_value: float, clip_norm: float) -> None:
     """Keeps each number within +-clip_value, then the norm of them all within clip_norm; 0 stands for no limit."""
     if clip_value > 0:

@@ -66,7 +66,7 @@ class Network:
     def loss(self, x: FloatArray, y: FloatArray | IndexArray, sample_weight: FloatArray | None = None) -> float:
         """The loss of one batch as predict sees it."""
         value = self._loss(self._run(self._prediction(), x), y, sample_weight)[0]
-        return value + self._penalize(np.zeros_like(self._parameters))
+        return value + self._penalize(np.zeros_like(self._parameters), len(x), sample_weight)
 
     def loss_and_gradients(
         self,
@@ -100,13 +100,16 @@ class Network:
         input_gradient = self._reverse(prediction, dp, buffers, gradients, step, moves_averages=moves_averages)
         if dx is not None:
             dx[...] = input_gradient
-        return value + self._penalize(gradients)
+        return value + self._penalize(gradients, len(x), sample_weight)
 
-    def _penalize(self, gradients: FloatArray) -> float:
+    def _penalize(self, gradients: FloatArray, rows: int, sample_weight: FloatArray | None) -> float:
         """Adds the gradients of the penalties; gives their value."""
+        share = whole.share(rows, sample_weight) if self._plan.batch_shares_penalty else 1.0
         slots = [slot for slot in self._plan.slots if slot.trainable and (slot.l1 or slot.l2)]
         return sum(
-            whole.penalize(self._view(self._parameters, slot), slot.l1, slot.l2, self._view(gradients, slot))
+            whole.penalize(
+                self._view(self._parameters, slot), share * slot.l1, share * slot.l2, self._view(gradients, slot)
+            )
             for slot in slots
         )
 

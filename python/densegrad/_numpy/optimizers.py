@@ -101,6 +101,22 @@ def adam_amsgrad(
     parameters -= _adam_step(m, u, step + 1, lr, beta1, beta2, eps)
 
 
+def adam_eps_hat(
+    parameters: FloatArray,
+    gradients: FloatArray,
+    state: FloatArray,
+    step: int,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+) -> None:
+    """``adam`` with sqrt(v) + eps, then the correction: w <- w - lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (...)."""
+    eps_now = eps / math.sqrt(1 - beta2 ** (step + 1))
+    adam(parameters, gradients, state, step, lr, beta1, beta2, eps_now, weight_decay)
+
+
 def adamw(
     parameters: FloatArray,
     gradients: FloatArray,
