@@ -1,0 +1,448 @@
+"""What classifier and regressor share: arguments, parameters, training, files."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import joblib
+import numpy as np
+import scipy.sparse
+from joblib.parallel import get_active_backend
+from sklearn import get_config
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import InconsistentVersionWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from threadpoolctl import ThreadpoolController
+
+from densegrad._backend import active
+from densegrad._numpy.types import FloatArray
+from densegrad.activations import ActivationFunction
+from densegrad.layers import Activation, BatchNorm, Dense, Dropout, Layer, LayerNorm, PythonActivation, is_function
+from densegrad.model import Sequential
+from densegrad.optimizers import Optimizer
+from densegrad.pieces import network_of
+from densegrad.sklearn.solver import make_solver
+from densegrad.sklearn.tasks import THEIR_NAMES, Task, function_named
+from densegrad.sklearn.training import Rows, fit_lbfgs, fit_stochastic, penalised
+from densegrad.version import __version__
+
+_STOCHASTIC = ("sgd", "adam")
+_NORMALIZATIONS = {"batch": BatchNorm, "layer": LayerNorm}
+
+
+class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
+    """The base of the estimators; see ``MLPClassifier`` for its arguments."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": "no_validation",
+        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "output_activation": "no_validation",
+        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
+        "normalization": [StrOptions(set(_NORMALIZATIONS)), None],
+        "optimizer": "no_validation",
+        "schedule": [callable, None],
+        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "callbacks": ["array-like", None],
+        "restore_best_weights": ["boolean", StrOptions({"auto"})],
+        "n_jobs": [Integral, None],
+        "dtype": [StrOptions({"auto", "float32", "float64"})],
+        "progress": ["boolean", None],
+    }
+    _score_name: ClassVar[str]
+
+    # ---- parameters
+
+    @property
+    def model_(self) -> Sequential:
+        """The network, which is the estimator's own: ``save`` it, ``to_onnx`` it, or train a copy of it.
+
+        ``coefs_`` and ``intercepts_`` are views into its parameters.
+        """
+        if "_model" not in vars(self) or not self._holds_views():
+            check_is_fitted(self)
+            self._adopt()
+        model: Sequential = self._model
+        return model
+
+    def _holds_views(self) -> bool:
+        """Whether nobody has put other arrays in the place of ``coefs_`` and ``intercepts_``."""
+        coefs, intercepts = self._views
+        if len(self.coefs_) != len(coefs) or len(self.intercepts_) != len(intercepts):
+            return False
+        for array, view in zip(self.coefs_, coefs, strict=True):
+            if array is not view:
+                return False
+        for array, view in zip(self.intercepts_, intercepts, strict=True):  # noqa: SIM110  (the fast path of predict)
+            if array is not view:
+                return False
+        return True
+
+    def _adopt(self) -> None:
+        """Make ``coefs_`` and ``intercepts_``, which somebody has set, those of the network."""
+        coefs, intercepts = list(self.coefs_), list(self.intercepts_)
+        model = vars(self).get("_model")
+        shapes = [np.shape(w) for w in coefs]
+        if model is None or [layer.w.shape for layer in self._dense_layers] != shapes:
+            dtype = str(np.result_type(*coefs)) if self.dtype == "auto" else self.dtype
+            task = self._learnt
+            model = self._build([shapes[0][0], *(shape[1] for shape in shapes)], task, dtype, 0)
+        self._take(model)
+        for layer, w, b in zip(self._dense_layers, coefs, intercepts, strict=True):
+            layer.w[...], layer.b[...] = w, b
+
+    def _take(self, model: Sequential) -> None:
+        """The model is this estimator's from now on."""
+        self._model = model
+        self._dense_layers = [layer for layer in model.layers if isinstance(layer, Dense)]
+        self.coefs_ = [layer.w for layer in self._dense_layers]
+        self.intercepts_ = [layer.b for layer in self._dense_layers]
+        self._views = (tuple(self.coefs_), tuple(self.intercepts_))
+        self._network: tuple[Any, ...] | None = None
+
+    def _build(self, units: list[int], task: Task, dtype: str, seed: int) -> Sequential:
+        """The layers, all of their weights 0."""
+        who = type(self).__name__
+        hidden = units[1:-1]
+        functions = self._hidden_functions(who, len(hidden))
+        rates = np.broadcast_to(np.asarray(self.dropout, float), len(hidden)) if hidden else np.empty(0)
+        layers: list[Any] = []
+        for size, function, rate in zip(hidden, functions, rates, strict=True):
+            normalization = [] if self.normalization is None else [_NORMALIZATIONS[self.normalization]()]
+            if isinstance(function, ActivationFunction) and not normalization:
+                layers.append(Dense(size, function, init="zeros"))
+            else:
+                layers += [Dense(size, init="zeros"), *normalization, _layer_of(function)]
+            if rate > 0:
+                layers.append(Dropout(float(rate)))
+        output = None if task.output.primitive == "identity" else task.output
+        return Sequential([*layers, Dense(units[-1], output, init="zeros")], units[0], dtype=dtype, seed=seed)
+
+    def _hidden_functions(self, who: str, count: int) -> list[Any]:
+        """The activation of each hidden layer."""
+        given = self.activation
+        each = list(given) if isinstance(given, list | tuple) else [given] * count
+        if len(each) != count:
+            raise ValueError(f"{who}: expected an activation for each of {count} hidden layers, got {len(each)}")
+        if np.ndim(self.dropout) and len(self.dropout) != count:
+            raise ValueError(f"{who}: expected a dropout for each of {count} hidden layers, got {len(self.dropout)}")
+        return [one if isinstance(one, Layer) or is_function(one) else function_named(who, one) for one in each]
+
+    def _initialize(self, task: Task, units: list[int], dtype: str) -> None:
+        """The first weights: uniform within sqrt(6 / (fan_in + fan_out)), of the logistic function sqrt(2 / ...).
+
+        Source: Glorot & Bengio, Understanding the difficulty of training deep feedforward neural networks (2010).
+        """
+        functions = [getattr(f, "primitive", "") for f in self._hidden_functions("", len(units) - 2)]
+        functions.append(functions[-1] if functions else THEIR_NAMES.get(str(self.activation), str(self.activation)))
+        self.n_iter_ = self.t_ = 0
+        model = self._build(units, task, dtype, 0)
+        self._take(model)
+        for layer, function in zip(self._dense_layers, functions, strict=True):
+            fan_in, fan_out = layer.w.shape
+            bound = np.sqrt((2.0 if function in ("sigmoid", "logistic") else 6.0) / (fan_in + fan_out))
+            layer.w[...] = self._random_state.uniform(-bound, bound, (fan_in, fan_out))
+            layer.b[...] = self._random_state.uniform(-bound, bound, fan_out)
+        if any(isinstance(layer, Dropout) for layer in model.layers):
+            model.noise_seed = int(self._random_state.randint(2**31 - 1))
+        self.n_layers_ = len(units)
+        self.out_activation_ = task.out_activation
+        self._best_parameters = None
+        self._ended = False
+        if hasattr(self, "_optimizer"):
+            del self._optimizer
+
+    def _begin_curves(self, *, anew: bool, held: bool) -> None:
+        """The lists that training appends to, those that are not there yet or all anew."""
+        scored = self.early_stopping or held
+        fresh: dict[str, Any] = {
+            "loss_curve_": [],
+            "_no_improvement_count": 0,
+            "best_loss_": None if self.early_stopping else np.inf,
+            "validation_scores_": [] if scored else None,
+            "validation_loss_curve_": [] if scored else None,
+            "best_validation_score_": -np.inf if scored else None,
+            "_best_parameters": None,
+            "_ended": False,
+        }
+        for name, value in fresh.items():
+            if anew or getattr(self, name, None) is None:
+                setattr(self, name, value)
+
+    # ---- training
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None) -> Any:
+        """Train on all rows until ``tol`` or ``max_iter`` ends it.
+
+        Args:
+            X: (rows, features): an array, a frame or a sparse matrix, which is made dense.
+            y: (rows,) labels or numbers, or (rows, outputs).
+            sample_weight: (rows,) weights; a batch's loss is sum(w l) / sum(w).
+            X_val, y_val: Measured at each epoch's end. ``early_stopping`` then watches them and sets no rows aside.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            ValueError, TypeError: An argument does not fit, in scikit-learn's words; or the weights are not finite.
+        """
+        self._checked()
+        return self._fit(X, y, sample_weight, X_val, y_val, incremental=False)
+
+    def _checked(self) -> None:
+        if not get_config()["skip_parameter_validation"]:
+            self._validate_params()
+
+    def _stochastic(self) -> bool:
+        return self.optimizer is not None or self.solver in _STOCHASTIC
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, *, incremental: bool) -> Any:
+        who = type(self).__name__
+        sizes = self.hidden_layer_sizes
+        sizes = [int(size) for size in sizes] if hasattr(sizes, "__iter__") else [int(sizes)]
+        if any(size <= 0 for size in sizes):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        X, y = self._validated(X, y, incremental=incremental, reset=first)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X)
+        sample_weight = self._class_weighted(y, sample_weight)
+        dtype = str(X.dtype) if self.dtype == "auto" else self.dtype
+        self._random_state = check_random_state(self.random_state)
+        targets = self._encoded(y)
+        self._learnt = task = self._task(who)
+        units = [X.shape[1], *sizes, task.units]
+        if first:
+            self._initialize(task, units, dtype)
+        else:
+            self.model_  # noqa: B018  (takes over what somebody has set)
+        if [layer.w.shape for layer in self._dense_layers] != [*pairwise(units)]:
+            shapes = [layer.w.shape for layer in self._dense_layers]
+            raise ValueError(f"{who}: expected the layers {units} of the last fit to go on with, got weights {shapes}")
+        rows = self._rows(task, X, targets, sample_weight)
+        given = None if X_val is None and y_val is None else self._held(task, X_val, y_val)
+        if not self._stochastic():
+            with _threads(self.n_jobs):
+                fit_lbfgs(self, task, rows)
+            return self
+        if self.early_stopping and incremental and given is None:
+            raise ValueError(
+                "partial_fit does not support early_stopping=True without X_val and y_val, rows to be measured on"
+            )
+        self._begin_curves(anew=first, held=given is not None)
+        if incremental and self.early_stopping and self._ended:
+            return self
+        if not incremental or not hasattr(self, "_optimizer"):
+            self._optimizer = make_solver(self)
+            self._network = None
+            self._ended = False
+        if self.early_stopping and given is None:
+            rows, given = self._split(task, rows, targets)
+        with _threads(self.n_jobs):
+            fit_stochastic(self, task, rows, given, incremental=incremental)
+        return self
+
+    def _class_weighted(self, y: Any, sample_weight: Any) -> Any:
+        """The weights of the rows, times those of their classes where there are any."""
+        return sample_weight
+
+    def _rows(self, task: Task, X: Any, targets: Any, sample_weight: Any) -> Rows:
+        """What the network reads."""
+        dtype = self._model.dtype
+        x = _dense(X, dtype)
+        weight = None if sample_weight is None else np.ascontiguousarray(sample_weight, dtype)
+        return Rows(x, self._as_read(task, targets, dtype), weight)
+
+    def _held(self, task: Task, X: Any, y: Any) -> Rows:
+        """The validation set that was given."""
+        who = type(self).__name__
+        if X is None or y is None:
+            raise ValueError(f"{who}: expected X_val and y_val, got one of them alone")
+        X, y = self._validated(X, y, incremental=True, reset=False, held=True)
+        targets = self._encoded(y)
+        return self._rows(task, X, targets, None)
+
+    def _split(self, task: Task, rows: Rows, targets: Any) -> tuple[Rows, Rows]:
+        """The rows to train on and those to measure, drawn as scikit-learn draws them."""
+        trained, measured = train_test_split(
+            np.arange(len(rows.x)),
+            random_state=self._random_state,
+            test_size=self.validation_fraction,
+            stratify=self._strata(targets),
+        )
+        if len(measured) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        return _some(rows, trained), _some(rows, measured)
+
+    def _strata(self, targets: Any) -> Any:
+        """What a split keeps the shares of."""
+        return None
+
+    @property
+    def _keeps_best(self) -> bool:
+        best = self.restore_best_weights
+        return bool(self.early_stopping if isinstance(best, str) else best)
+
+    def _network_for(self, task: Task, optimizer: Optimizer) -> Any:
+        """The network that trains, made anew where anything of it has changed."""
+        model = self._model
+        made_for = (active(), model.plan_version, task.loss, optimizer, float(self.alpha))
+        if self._network is None or self._network[0] != made_for:
+            lowered = penalised(model.lower(task.loss, optimizer.bind(model.parameters)), float(self.alpha))
+            self._network = (made_for, network_of(lowered, model.parameters, optimizer.state))
+        return self._network[1]
+
+    # ---- prediction
+
+    def _outputs(self, X: Any) -> FloatArray:
+        """The last layer's output; an array that is as the network reads it goes straight there."""
+        attributes = vars(self)
+        if type(X) is np.ndarray and "_model" in attributes and self._holds_views():
+            model: Sequential = self._model
+            known = "feature_names_in_" in attributes
+            if X.dtype == model.dtype and X.ndim == 2 and X.shape[1] == model.input_size and len(X) and not known:
+                try:
+                    return model.predict(X)
+                except ValueError:  # not finite: said below
+                    pass
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        model = self.model_
+        return model.predict(_dense(X, model.dtype))
+
+    # ---- what scikit-learn asks
+
+    def __getstate__(self) -> dict[str, Any]:
+        if "_model" in vars(self) and not self._holds_views():
+            self._adopt()
+        state = dict(super().__getstate__())
+        if "_model" in state:
+            for name in ("coefs_", "intercepts_", "_views", "_dense_layers", "_network"):
+                state.pop(name, None)
+        return {**state, "_densegrad_version": __version__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        version = state.pop("_densegrad_version", "unknown")
+        if version != __version__:
+            warnings.warn(
+                InconsistentVersionWarning(
+                    estimator_name=type(self).__name__,
+                    current_sklearn_version=f"{__version__} of densegrad",
+                    original_sklearn_version=f"{version} of densegrad",
+                ),
+                stacklevel=2,
+            )
+        super().__setstate__(state)
+        if "_model" in state:
+            self._take(state["_model"])
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    # ---- of the kind
+
+    def _validated(self, X: Any, y: Any, *, incremental: bool, reset: bool, held: bool = False) -> tuple[Any, Any]:
+        """X and y checked, and ``classes_`` known, but for a validation set, which is ``held`` aside."""
+        raise NotImplementedError
+
+    def _encoded(self, y: Any) -> Any:
+        """The targets as numbers."""
+        raise NotImplementedError
+
+    def _as_read(self, task: Task, targets: Any, dtype: str) -> Any:
+        """The targets as the loss reads them."""
+        raise NotImplementedError
+
+    def _task(self, who: str) -> Task:
+        raise NotImplementedError
+
+    def _score_of(self, task: Task, y: Any, outputs: FloatArray, weight: FloatArray | None) -> float:
+        """The score of the last layer's outputs for targets as the loss reads them."""
+        raise NotImplementedError
+
+
+def trains_by_steps(estimator: Any) -> bool:
+    """Whether there is a ``partial_fit``; else an error that says why not."""
+    if not estimator._stochastic():
+        raise AttributeError(
+            f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic."
+        )
+    return True
+
+
+def keep(estimator: Any, arguments: dict[str, Any]) -> None:
+    """Each argument of a constructor as an attribute of its name."""
+    for name, value in arguments.items():
+        if name not in ("self", "__class__"):
+            setattr(estimator, name, value)
+
+
+def _some(rows: Rows, chosen: Any) -> Rows:
+    """Some of the rows."""
+    return Rows(rows.x[chosen], rows.y[chosen], None if rows.weight is None else rows.weight[chosen])
+
+
+def _layer_of(function: Any) -> Any:
+    if isinstance(function, ActivationFunction):
+        return Activation(function)
+    return function.copy() if isinstance(function, Layer) else PythonActivation(copy.deepcopy(function))
+
+
+def _dense(X: Any, dtype: str) -> FloatArray:
+    """X as the core reads it."""
+    x = X.toarray() if scipy.sparse.issparse(X) else X
+    return np.ascontiguousarray(x, dtype)
+
+
+_controller: ThreadpoolController | None = None
+
+
+@contextmanager
+def _threads(n_jobs: int | None) -> Iterator[None]:
+    """Lets the calling thread use so many; one where joblib runs several of its kind, unless it is told otherwise."""
+    global _controller  # noqa: PLW0603  (finding the libraries takes longer than a small fit)
+    if n_jobs is None:
+        backend, _ = get_active_backend()
+        if not getattr(backend, "nesting_level", 0) or threading.current_thread() is threading.main_thread():
+            yield
+            return
+        n_jobs = 1
+    if _controller is None:
+        _controller = ThreadpoolController()
+    with _controller.limit(limits=joblib.effective_n_jobs(n_jobs), user_api="openmp"):
+        yield

@@ -1,0 +1,338 @@
+"""How an estimator trains: epochs of the core's steps, or L-BFGS."""
+
+from __future__ import annotations
+
+import copy
+import time
+import warnings
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from densegrad import _backend, checkpoint
+from densegrad._interrupt import interrupt_stops
+from densegrad._numpy.types import FloatArray, IndexArray
+from densegrad._progress import Silent, progress_bar
+from densegrad.callbacks import check as check_callbacks
+from densegrad.errors import DivergenceError
+from densegrad.lbfgs import LBFGS, Objective, scipy_minimize
+from densegrad.optimizers import Optimizer
+from densegrad.pieces import network_of
+from densegrad.plan import Plan
+from densegrad.run import Run
+from densegrad.sklearn.tasks import Task
+from densegrad.training import Trainer
+
+_SLICE_SECONDS = 0.1  # one call into the core: short enough for Ctrl-C and a moving progress bar
+NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
+)
+
+
+class Rows(NamedTuple):
+    """What is trained on or measured: x and y as the network reads them."""
+
+    x: FloatArray
+    y: FloatArray | IndexArray
+    weight: FloatArray | None
+
+
+def penalised(lowered: Plan, alpha: float) -> Plan:
+    """The plan with alpha / 2 w^2 for each weight of a dense layer, which the rows of a batch share."""
+    if alpha == 0:
+        return lowered
+    nodes = tuple(
+        replace(node, slots=(replace(node.slots[0], l2=alpha), *node.slots[1:])) if node.primitive == "dense" else node
+        for node in lowered.nodes
+    )
+    return replace(lowered, nodes=nodes, batch_shares_penalty=True)
+
+
+class Steps:
+    """The steps of an estimator's epochs, each epoch in as few calls as Ctrl-C allows.
+
+    Args:
+        estimator: Whose they are.
+        task: What it learns.
+        rows: To train on.
+        batch_size: Rows a step.
+    """
+
+    def __init__(self, estimator: Any, task: Task, rows: Rows, batch_size: int) -> None:
+        self._model, self._optimizer = estimator.model_, estimator._optimizer.optimizer
+        self._rows, self._batch_size, self._task = rows, batch_size, task
+        count = len(rows.x)
+        self.steps = -(-count // batch_size)
+        self._counts = np.full(self.steps, float(batch_size))
+        self._counts[-1] = count - (self.steps - 1) * batch_size
+        self._losses = np.empty(self.steps)
+        self._network = estimator._network_for(task, self._optimizer)
+        self._limit = 1  # steps in a call
+        self._weights = [layer.w for layer in estimator._dense_layers]
+        self._alpha = float(estimator.alpha)
+        self._by_step = task.shown != 1 and self._alpha > 0
+        self._constants = None if not task.poisson else task.constants(rows.y)
+
+    def epoch(self, order: IndexArray, bar: Silent, stopped: list[str]) -> float | None:
+        """One epoch; its loss as ``loss_curve_`` has it, not finite where a step's was; ``None`` if stopped within."""
+        x, y, weight = self._rows
+        optimizer: Optimizer = self._optimizer
+        done = 0
+        shown = np.zeros(self.steps)
+        while done < self.steps:
+            if stopped:
+                return None
+            count = 1 if self._by_step else min(self._limit, self.steps - done)
+            if self._by_step:
+                shown[done] = self._penalty(order, done)
+            losses = self._losses[done:]
+            start = time.perf_counter()
+            ran = self._network.run_steps(
+                x, y, order, done, count, self._batch_size, optimizer.rates(count), losses, optimizer.steps, weight
+            )
+            last = float(losses[ran - 1])
+            if not np.isfinite(last):
+                optimizer.steps += ran - 1
+                return last
+            optimizer.steps += ran
+            done += ran
+            bar.steps(ran, last)
+            in_time = int(_SLICE_SECONDS * ran / max(time.perf_counter() - start, 1e-9))
+            self._limit = max(1, min(in_time, 8 * self._limit))
+        values = self._losses
+        if self._task.shown != 1:
+            values = self._task.shown * values + (1 - self._task.shown) * shown
+        loss = float(values @ self._counts) / len(order)
+        return loss if self._constants is None else loss + self._constant(order)
+
+    def _penalty(self, order: IndexArray, step: int) -> float:
+        """What a step's loss has from alpha."""
+        rows = order[step * self._batch_size : (step + 1) * self._batch_size]
+        weight = self._rows.weight
+        share = len(rows) if weight is None else float(weight[rows].sum(dtype=np.float64))
+        squares = sum(float(np.vdot(w, w)) for w in self._weights)
+        return self._alpha / 2 * squares / share if share else 0.0
+
+    def _constant(self, order: IndexArray) -> float:
+        """The mean of the deviance's constants, weighted within each batch."""
+        assert self._constants is not None
+        constants, starts = self._constants[order], np.arange(0, len(order), self._batch_size)
+        weight = np.ones(len(order)) if self._rows.weight is None else self._rows.weight[order].astype(np.float64)
+        sums, totals = np.add.reduceat(constants * weight, starts), np.add.reduceat(weight, starts)
+        means = np.divide(sums, totals, out=np.zeros_like(sums), where=totals > 0)
+        return float(means @ self._counts) / len(order)
+
+
+class Measured(NamedTuple):
+    """A validation set and what measures it."""
+
+    rows: Rows
+    network: Any  # of what the loss reads
+    loss: Any  # as lowered
+    link: Any  # from there to the last layer's output
+
+
+def measured(estimator: Any, task: Task, rows: Rows) -> Measured:
+    """The validation set ready to be measured at each epoch's end."""
+    model = estimator.model_
+    lowered = model.lower(task.loss)
+    assert lowered.loss is not None
+    cut = lowered.loss.prediction != lowered.output
+    network = network_of(replace(lowered, output=lowered.loss.prediction, loss=None), model.parameters)
+    return Measured(rows, network, lowered.loss, task.output.primitive if cut else None)
+
+
+def validate(estimator: Any, task: Task, held: Measured) -> tuple[float, float]:
+    """Score and loss of the validation set, from one forward pass."""
+    x, y, weight = held.rows
+    scores = held.network.predict(x)
+    loss = task.value(scores, held.loss, y, weight)
+    outputs = scores if held.link is None else _backend.active().activation_forward(held.link, scores)
+    score = estimator._score_of(task, y, outputs, weight) if np.isfinite(outputs).all() else float("nan")
+    return score, loss
+
+
+def fit_stochastic(estimator: Any, task: Task, rows: Rows, held: Rows | None, *, incremental: bool) -> None:
+    """Epochs until ``tol`` or ``max_iter`` ends them, one where ``incremental``."""
+    who = type(estimator).__name__
+    model, count = estimator.model_, len(rows.x)
+    if estimator.batch_size == "auto":
+        batch_size = min(200, count)
+    else:
+        if estimator.batch_size > count:
+            warnings.warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")  # noqa: B028
+        batch_size = int(np.clip(estimator.batch_size, 1, count))
+    generator, solver = estimator._random_state, estimator._optimizer
+    steps = Steps(estimator, task, rows, batch_size)
+    watched = None if held is None else measured(estimator, task, held)
+    epochs = 1 if incremental else estimator.max_iter
+    callbacks = check_callbacks(who, copy.deepcopy(estimator.callbacks or ()))
+    run = None
+    if callbacks:
+        run = Run(
+            Trainer(model, task.public, solver.optimizer), epochs, batch_size, count, estimator.shuffle, callbacks
+        )
+    bar = progress_bar(epochs, count, batch_size, estimator.progress)
+    order = np.arange(count)
+    stopped: list[str] = []
+    estimator.n_iter_ = 0
+    with interrupt_stops(stopped.append), bar:
+        bar.begin(0, 0)
+        _tell(run, "on_fit_begin")
+        for _ in range(epochs):
+            if estimator.shuffle:
+                drawn = np.arange(count)
+                generator.shuffle(drawn)
+                order = order[drawn]
+            if run is not None:
+                run.before_epoch, run.order, run.losses = model.generator.bit_generator.state, order, steps._losses
+                _tell(run, "on_epoch_begin")
+            begun = time.perf_counter()
+            loss = steps.epoch(order, bar, stopped)
+            if loss is None:
+                break
+            estimator.n_iter_ += 1
+            estimator.t_ += count
+            estimator.loss_ = loss
+            estimator.loss_curve_.append(loss)
+            if estimator.verbose:
+                print(f"Iteration {estimator.n_iter_}, loss = {loss:.8f}")
+            _improvement(estimator, task, watched, loss)
+            values = _values(estimator, task, watched, time.perf_counter() - begun)
+            bar.epoch(values)
+            solver.epoch_ends(estimator.t_)
+            solver.optimizer.observe(values.get("val_loss", loss))
+            if run is not None:
+                run.step = run.steps
+                _tell(run, "on_steps_end")
+                run.end_epoch(values)
+                _tell(run, "on_epoch_end")
+                if run.history.stopped is not None:
+                    break
+            if not np.isfinite(loss):
+                message = f"The loss is {loss} in iteration {estimator.n_iter_}, and no step can be made from it."
+                warnings.warn(message, ConvergenceWarning, stacklevel=5)
+                break
+            if estimator._no_improvement_count > estimator.n_iter_no_change:
+                if solver.stops(_why(estimator), estimator.verbose):
+                    estimator._ended = True
+                    break
+                estimator._no_improvement_count = 0
+            if not incremental and estimator.n_iter_ == estimator.max_iter:
+                warnings.warn(
+                    f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the optimization "
+                    "hasn't converged yet.",
+                    ConvergenceWarning,
+                    stacklevel=5,
+                )
+        _tell(run, "on_last_step")
+    _tell(run, "on_fit_end")
+    if stopped:
+        warnings.warn("Training interrupted by user.", stacklevel=4)
+    model.loss = task.public
+    _finish(estimator, incremental=incremental)
+
+
+def _improvement(estimator: Any, task: Task, held: Measured | None, loss: float) -> None:
+    """Measure the validation set, count the epochs without improvement and keep the best parameters."""
+    keeps = estimator._keeps_best
+    finite = np.isfinite(loss)
+    if held is not None:
+        score, held_loss = validate(estimator, task, held) if finite else (float("nan"), float("nan"))
+        estimator.validation_scores_.append(score)
+        estimator.validation_loss_curve_.append(held_loss)
+        if estimator.verbose:
+            print(f"Validation score: {score:f}")
+        better = score > estimator.best_validation_score_
+        if estimator.early_stopping:
+            _count(estimator, worse=score < estimator.best_validation_score_ + estimator.tol)
+        if better:
+            estimator.best_validation_score_ = score
+    if held is None or not estimator.early_stopping:
+        _count(estimator, worse=loss > estimator.best_loss_ - estimator.tol)
+        improved = loss < estimator.best_loss_
+        if improved:
+            estimator.best_loss_ = loss
+        better = improved if held is None else better
+    if keeps and better:
+        estimator._best_parameters = estimator.model_.parameters.copy()
+
+
+def _count(estimator: Any, *, worse: bool) -> None:
+    estimator._no_improvement_count = estimator._no_improvement_count + 1 if worse else 0
+
+
+def _values(estimator: Any, task: Task, held: Measured | None, seconds: float) -> dict[str, float]:
+    """What callbacks and progress see of an epoch."""
+    values = {"loss": estimator.loss_, "seconds": seconds}
+    if held is not None:
+        values["val_loss"] = estimator.validation_loss_curve_[-1]
+        values[f"val_{estimator._score_name}"] = estimator.validation_scores_[-1]
+    return values
+
+
+def _why(estimator: Any) -> str:
+    what = "Validation score" if estimator.early_stopping else "Training loss"
+    return (
+        f"{what} did not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive epochs."
+    )
+
+
+def _finish(estimator: Any, *, incremental: bool) -> None:
+    """Put the best parameters back, and refuse those that are no numbers."""
+    best = estimator._best_parameters
+    if best is not None and estimator._keeps_best and (not incremental or estimator._ended):
+        estimator.model_.parameters[...] = best
+    if not np.isfinite(estimator.loss_) and (best is None or not estimator._keeps_best):
+        raise ValueError(NOT_FINITE)
+    if not np.isfinite(estimator.model_.parameters).all():
+        raise ValueError(NOT_FINITE)
+
+
+def _tell(run: Run | None, event: str) -> None:
+    if run is not None:
+        for path in run.tell(event):
+            checkpoint.save(run, path)
+
+
+def fit_lbfgs(estimator: Any, task: Task, rows: Rows) -> None:
+    """L-BFGS over all rows, in float64, by SciPy as scikit-learn calls it.
+
+    Where there are several targets the sum of their squared errors is minimised, and its mean shown.
+    """
+    from sklearn.utils.optimize import _check_optimize_result
+
+    model, who = estimator.model_, type(estimator).__name__
+    if estimator.callbacks:
+        raise ValueError(f"{who}: expected no callbacks with solver='lbfgs', which has no epochs")
+    minimize = scipy_minimize()
+    lowered = penalised(model.lower(task.loss), float(estimator.alpha))
+    objective = Objective(who, model, lowered, LBFGS(), (rows.x, rows.y, rows.weight))
+    try:
+        result = minimize(
+            objective,
+            objective.flat[objective.trainable],
+            method="L-BFGS-B",
+            jac=True,
+            options={"maxfun": estimator.max_fun, "maxiter": estimator.max_iter, "gtol": estimator.tol},
+        )
+    except DivergenceError:
+        raise ValueError(NOT_FINITE) from None
+    estimator.n_iter_ = _check_optimize_result("lbfgs", result, estimator.max_iter)
+    model.parameters[objective.trainable] = result.x
+    model.loss = task.public
+    estimator.loss_ = _shown(estimator, task, rows, float(result.fun))
+    if not np.isfinite(model.parameters).all():
+        raise ValueError(NOT_FINITE)
+
+
+def _shown(estimator: Any, task: Task, rows: Rows, value: float) -> float:
+    """The loss as scikit-learn has it."""
+    weight = rows.weight
+    share = len(rows.x) if weight is None else float(weight.sum(dtype=np.float64))
+    squares = sum(float(np.vdot(layer.w, layer.w)) for layer in estimator._dense_layers)
+    penalty = float(estimator.alpha) / 2 * squares / share
+    shown = task.shown * (value - penalty) + penalty if task.shown != 1 else value
+    return shown + float(np.average(task.constants(rows.y), weights=weight)) if task.poisson else shown
