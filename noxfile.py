@@ -22,7 +22,8 @@ WHEEL_LIMIT = 2_000_000  # bytes
 # Tests of what is done with the numbers, not of the numbers: no other instruction set needs them again.
 ABOVE_THE_KERNELS = """test_examples or test_callbacks or test_checkpoint or test_feed or test_files or test_cli
     or test_bench or test_plot or test_diagnosis or test_progress or test_graph_draw or test_graph_errors
-    or test_graph_memory or test_exchange or test_schedules or test_metrics or test_bad_input"""
+    or test_graph_memory or test_exchange or test_schedules or test_metrics or test_bad_input
+    or test_sklearn"""
 
 for chosen_outside in ("DENSEGRAD_BACKEND", "PYTHONPATH"):
     os.environ.pop(chosen_outside, None)

@@ -163,7 +163,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
 
         Source: Glorot & Bengio, Understanding the difficulty of training deep feedforward neural networks (2010).
         """
-        functions = [getattr(f, "primitive", "") for f in self._hidden_functions("", len(units) - 2)]
+        functions = [getattr(f, "primitive", "") for f in self._hidden_functions(type(self).__name__, len(units) - 2)]
         functions.append(functions[-1] if functions else THEIR_NAMES.get(str(self.activation), str(self.activation)))
         self.n_iter_ = self.t_ = 0
         model = self._build(units, task, dtype, 0)

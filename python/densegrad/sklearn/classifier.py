@@ -134,7 +134,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # which ha
         chosen = self._decided(self._learnt, outputs)
         if chosen.ndim == 2:
             return self._label_binarizer.inverse_transform(chosen.astype(int))
-        return self.classes_[chosen]
+        return self.classes_.take(chosen, mode="clip")  # one class alone has one column, too
 
     def predict_proba(self, X: Any) -> Any:
         """The probability of each class, (rows, classes), in the order of ``classes_``.
@@ -151,7 +151,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # which ha
         p = task.linked(outputs)
         if p.shape[1] == 1:
             return np.concatenate([1 - p, p], axis=1)
-        if task.out_activation == "logistic" and not self._multilabel():  # one against the others
+        if not task.sums_to_one and not self._multilabel():  # each class against the others
             p = p / np.maximum(p.sum(axis=1, keepdims=True), np.finfo(p.dtype).tiny)
         return p
 

@@ -52,6 +52,11 @@ class Task:
     counts: bool = False
 
     @property
+    def sums_to_one(self) -> bool:
+        """Whether the probabilities of a row do so by themselves."""
+        return self.link == "softmax" or self.output.primitive in ("softmax", "log_softmax")
+
+    @property
     def out_activation(self) -> str:
         """As scikit-learn calls it."""
         if self.poisson:
