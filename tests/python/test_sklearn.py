@@ -23,6 +23,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_diabetes, load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning, InconsistentVersionWarning, NotFittedError
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -30,7 +31,14 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from sklearn.utils.estimator_checks import check_estimator
 
 import densegrad as dg
-from densegrad.sklearn import MLPClassifier, MLPRegressor
+from densegrad.sklearn import (
+    BaggingMLPClassifier,
+    BaggingMLPRegressor,
+    MLPAutoencoder,
+    MLPClassifier,
+    MLPRegressor,
+    MLPTransformer,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 EITHER = pytest.mark.parametrize("estimator", [MLPClassifier, MLPRegressor])
@@ -154,22 +162,30 @@ def test_float32_is_followed_and_asked_for(backend, digits):
 # ---- scikit-learn's checks and errors
 
 
-@pytest.mark.parametrize(
-    "estimator",
-    [
-        MLPClassifier(max_iter=100),
-        MLPRegressor(max_iter=100),
-        MLPClassifier((8,), "gelu", normalization="layer", clip_norm=1.0),
-    ],
-    ids=["classifier", "regressor", "with extras"],
-)
+CHECKED = [
+    MLPClassifier(max_iter=100),
+    MLPRegressor(max_iter=100),
+    MLPClassifier((8,), "gelu", normalization="layer", clip_norm=1.0, max_iter=70),
+    MLPTransformer(MLPClassifier((20,), max_iter=20)),
+    MLPAutoencoder((3,), estimator=MLPRegressor(max_iter=20)),
+    BaggingMLPClassifier(MLPClassifier((20,), max_iter=60), n_estimators=3),
+    BaggingMLPRegressor(MLPRegressor(hidden_layer_sizes=(20,), max_iter=60), n_estimators=3),
+]
+SKIPPED = {
+    "check_array_api_input": "it is off",
+    "check_classifiers_multilabel_output_format_decision_function": "there is none, as in scikit-learn's",
+}
+
+
+@pytest.mark.parametrize("estimator", CHECKED, ids=lambda one: type(one).__name__)
 def test_check_estimator_finds_no_fault(backend, estimator):
-    """No failure is expected, and only what is off or not there is skipped."""
-    results = check_estimator(estimator, on_skip=None, on_fail=None)
-    failed = [(one["check_name"], one["exception"]) for one in results if one["status"] not in ("passed", "skipped")]
-    assert not failed
-    skipped = {one["check_name"] for one in results if one["status"] == "skipped"}
-    assert skipped <= {"check_array_api_input", "check_classifiers_multilabel_output_format_decision_function"}
+    """No failure is expected but those that scikit-learn lists for its own ensembles: weights decide what is drawn."""
+    drawn = {f"check_sample_weight_equivalence_on_{kind}_data": "drawn rows" for kind in ("dense", "sparse")}
+    expected = drawn if isinstance(estimator, BaggingMLPClassifier | BaggingMLPRegressor) else {}
+    results = check_estimator(estimator, on_skip=None, on_fail=None, expected_failed_checks=expected)
+    bad = [(one["check_name"], one["exception"]) for one in results if one["status"] == "failed"]
+    assert not bad
+    assert {one["check_name"] for one in results if one["status"] == "skipped"} <= set(SKIPPED)
 
 
 @EITHER
@@ -468,6 +484,56 @@ def test_the_number_of_threads_changes_no_bit_and_is_put_back(digits):
     assert dg.get_num_threads() == before
     for model in models[1:]:
         np.testing.assert_array_equal(model.coefs_[0], models[0].coefs_[0])
+
+
+# ---- features and ensembles
+
+
+def test_features_are_those_that_the_last_layer_reads(backend, digits):
+    x, y = digits
+    network = MLPClassifier((30, 12), "tanh", max_iter=20, random_state=0, dropout=0.1)
+    features = MLPTransformer(network).fit(x, y)
+    codes, inner = features.transform(x), features.estimator_
+    h = np.tanh(np.tanh(x @ inner.coefs_[0] + inner.intercepts_[0]) @ inner.coefs_[1] + inner.intercepts_[1])
+    np.testing.assert_allclose(codes, h, rtol=1e-10)
+    assert codes.shape == (450, 12)
+    assert list(features.get_feature_names_out()[:2]) == ["mlptransformer0", "mlptransformer1"]
+    frame = features.set_output(transform="pandas").transform(x)
+    assert list(frame.columns) == list(features.get_feature_names_out())
+    assert make_pipeline(MLPTransformer(random_state=0), LogisticRegression()).fit(x, y).score(x, y) > 0.95
+    assert MLPTransformer(MLPRegressor(max_iter=2)).fit(x, y).transform(scipy.sparse.csr_array(x)).shape == (450, 100)
+    with pytest.raises(TypeError, match="expected an MLPClassifier or MLPRegressor, got LogisticRegression"):
+        MLPTransformer(LogisticRegression()).fit(x, y)
+
+
+def test_an_autoencoder_codes_and_decodes(backend, digits):
+    x, _ = digits
+    network = MLPRegressor(max_iter=60, learning_rate_init=0.01, batch_size=50)
+    coder = MLPAutoencoder((40, 10), estimator=network, random_state=0).fit(x)
+    codes = coder.transform(x)
+    assert codes.shape == (450, 10)
+    assert [w.shape for w in coder.estimator_.coefs_] == [(64, 40), (40, 10), (10, 40), (40, 64)]
+    np.testing.assert_allclose(coder.inverse_transform(codes), coder.estimator_.predict(x), rtol=1e-10, atol=1e-12)
+    error = ((x - coder.inverse_transform(codes)) ** 2).sum() / ((x - x.mean(axis=0)) ** 2).sum()
+    assert error < 0.35
+    assert coder.score(x) == pytest.approx(r2_score(x, coder.estimator_.predict(x)))
+    with pytest.raises(ValueError, match="expected codes of 10 columns, got 9"):
+        coder.inverse_transform(codes[:, 1:])
+    again = pickle.loads(pickle.dumps(coder))
+    np.testing.assert_array_equal(again.transform(x), codes)
+
+
+def test_an_ensemble_trains_its_networks_in_threads_to_the_same_numbers(backend, iris):
+    x, y = iris
+    network = MLPClassifier((10,), learning_rate_init=0.02, max_iter=40)
+    several = [BaggingMLPClassifier(network, 4, n_jobs=n, random_state=0).fit(x, y) for n in (None, 2)]
+    assert several[0].score(x, y) > 0.93
+    for one, other in zip(*(ensemble.estimators_ for ensemble in several), strict=True):
+        np.testing.assert_array_equal(one.coefs_[0], other.coefs_[0])
+    mean = np.mean([one.predict_proba(x) for one in several[0].estimators_], axis=0)
+    np.testing.assert_allclose(several[0].predict_proba(x), mean, rtol=1e-12)
+    regressor = BaggingMLPRegressor(MLPRegressor(solver="lbfgs", max_iter=50), 3, random_state=0).fit(x, y)
+    assert regressor.score(x, y) > 0.9
 
 
 # ---- weights and files

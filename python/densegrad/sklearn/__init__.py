@@ -8,11 +8,20 @@ Sparse input is made dense as a whole, in ``fit`` as in ``predict``.
 """
 
 try:
+    from densegrad.sklearn.bagging import BaggingMLPClassifier, BaggingMLPRegressor
     from densegrad.sklearn.classifier import MLPClassifier
+    from densegrad.sklearn.features import MLPAutoencoder, MLPTransformer
     from densegrad.sklearn.regressor import MLPRegressor
 except ImportError as error:
     if (error.name or "").partition(".")[0] not in ("joblib", "scipy", "sklearn", "threadpoolctl"):
         raise
     raise ImportError("densegrad.sklearn needs scikit-learn 1.6 or newer: pip install 'densegrad[sklearn]'") from None
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = [
+    "BaggingMLPClassifier",
+    "BaggingMLPRegressor",
+    "MLPAutoencoder",
+    "MLPClassifier",
+    "MLPRegressor",
+    "MLPTransformer",
+]

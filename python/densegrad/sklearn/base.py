@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -279,7 +280,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
     def _rows(self, task: Task, X: Any, targets: Any, sample_weight: Any) -> Rows:
         """What the network reads."""
         dtype = self._model.dtype
-        x = _dense(X, dtype)
+        x = dense_rows(X, dtype)
         weight = None if sample_weight is None else np.ascontiguousarray(sample_weight, dtype)
         return Rows(x, self._as_read(task, targets, dtype), weight)
 
@@ -340,9 +341,14 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         model = self.model_
-        return model.predict(_dense(X, model.dtype))
+        return model.predict(dense_rows(X, model.dtype))
 
     # ---- what scikit-learn asks
+
+    @classmethod
+    @cache  # it reads the constructor's signature, which takes as long as many a fit
+    def _get_param_names(cls) -> Any:
+        return super()._get_param_names()
 
     def __getstate__(self) -> dict[str, Any]:
         if "_model" in vars(self) and not self._holds_views():
@@ -423,7 +429,7 @@ def _layer_of(function: Any) -> Any:
     return function.copy() if isinstance(function, Layer) else PythonActivation(copy.deepcopy(function))
 
 
-def _dense(X: Any, dtype: str) -> FloatArray:
+def dense_rows(X: Any, dtype: Any) -> FloatArray:
     """X as the core reads it."""
     x = X.toarray() if scipy.sparse.issparse(X) else X
     return np.ascontiguousarray(x, dtype)

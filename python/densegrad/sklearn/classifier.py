@@ -149,8 +149,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # which ha
                 f"{task.out_activation} under {task.public!r}"
             )
         p = task.linked(outputs)
-        if p.shape[1] == 1:
-            return np.concatenate([1 - p, p], axis=1)
+        if p.shape[1] == 1 and not self._multilabel():
+            return np.concatenate([1 - p, p], axis=1) if len(self.classes_) == 2 else np.ones_like(p)
         if not task.sums_to_one and not self._multilabel():  # each class against the others
             p = p / np.maximum(p.sum(axis=1, keepdims=True), np.finfo(p.dtype).tiny)
         return p
@@ -184,8 +184,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # which ha
         """
         self._checked()
         if _check_partial_fit_first_call(self, classes):
-            self._label_binarizer = LabelBinarizer()
-            self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else classes)
+            self._learn_classes(y if type_of_target(y).startswith("multilabel") else np.asarray(classes))
         return self._fit(X, y, sample_weight, X_val, y_val, incremental=True)
 
     def __sklearn_tags__(self) -> Any:
@@ -208,9 +207,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # which ha
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if not held and (not hasattr(self, "classes_") or (not self.warm_start and not incremental)):
-            self._label_binarizer = LabelBinarizer()
-            self._label_binarizer.fit(y)
-            self.classes_ = self._label_binarizer.classes_
+            self._learn_classes(y)
             return X, y
         classes = unique_labels(y)
         if self.warm_start and not held:
@@ -225,13 +222,26 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # which ha
             )
         return X, y
 
+    def _learn_classes(self, y: Any) -> None:
+        """``classes_``, and for rows of several labels who reads and writes those."""
+        self._label_binarizer: Any = None
+        if type_of_target(y, input_name="y") in ("binary", "multiclass") and y.ndim == 1:
+            self.classes_ = np.unique(y)
+            return
+        binarizer = LabelBinarizer().fit(y)  # or its refusal
+        self.classes_ = binarizer.classes_
+        if binarizer.y_type_.startswith("multilabel"):
+            self._label_binarizer = binarizer
+
     def _multilabel(self) -> bool:
-        return bool(self._label_binarizer.y_type_.startswith("multilabel"))
+        return self._label_binarizer is not None
 
     def _encoded(self, y: Any) -> Any:
         """The place of each row's label, or rows of True and False."""
-        if self._multilabel() or y.ndim != 1:
+        if self._multilabel():
             return np.asarray(self._label_binarizer.transform(y)).astype(bool)
+        if y.ndim != 1:
+            raise ValueError("The object was not fitted with multilabel input.")
         return np.searchsorted(self.classes_, y)
 
     def _task(self, who: str) -> Task:

@@ -175,6 +175,7 @@ def fit_stochastic(estimator: Any, task: Task, rows: Rows, held: Rows | None, *,
             Trainer(model, task.public, solver.optimizer), epochs, batch_size, count, estimator.shuffle, callbacks
         )
     bar = progress_bar(epochs, count, batch_size, estimator.progress)
+    seen, scheduled = run is not None or type(bar) is not Silent, solver.optimizer.scheduled
     order = np.arange(count)
     stopped: list[str] = []
     estimator.n_iter_ = 0
@@ -200,10 +201,12 @@ def fit_stochastic(estimator: Any, task: Task, rows: Rows, held: Rows | None, *,
             if estimator.verbose:
                 print(f"Iteration {estimator.n_iter_}, loss = {loss:.8f}")
             _improvement(estimator, task, watched, loss)
-            values = _values(estimator, task, watched, time.perf_counter() - begun)
-            bar.epoch(values)
             solver.epoch_ends(estimator.t_)
-            solver.optimizer.observe(values.get("val_loss", loss))
+            if scheduled:
+                solver.optimizer.observe(loss if watched is None else estimator.validation_loss_curve_[-1])
+            if seen:
+                values = _values(estimator, watched, time.perf_counter() - begun)
+                bar.epoch(values)
             if run is not None:
                 run.step = run.steps
                 _tell(run, "on_steps_end")
@@ -264,7 +267,7 @@ def _count(estimator: Any, *, worse: bool) -> None:
     estimator._no_improvement_count = estimator._no_improvement_count + 1 if worse else 0
 
 
-def _values(estimator: Any, task: Task, held: Measured | None, seconds: float) -> dict[str, float]:
+def _values(estimator: Any, held: Measured | None, seconds: float) -> dict[str, float]:
     """What callbacks and progress see of an epoch."""
     values = {"loss": estimator.loss_, "seconds": seconds}
     if held is not None:
