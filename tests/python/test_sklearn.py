@@ -165,7 +165,7 @@ def test_float32_is_followed_and_asked_for(backend, digits):
 CHECKED = [
     MLPClassifier(max_iter=100),
     MLPRegressor(max_iter=100),
-    MLPClassifier((8,), "gelu", normalization="layer", clip_norm=1.0, max_iter=70),
+    MLPClassifier((8,), "gelu", normalization="layer", clip_norm=1.0, learning_rate_init=0.02, max_iter=50),
     MLPTransformer(MLPClassifier((20,), max_iter=20)),
     MLPAutoencoder((3,), estimator=MLPRegressor(max_iter=20)),
     BaggingMLPClassifier(MLPClassifier((20,), max_iter=60), n_estimators=3),
@@ -588,6 +588,11 @@ def test_the_network_can_be_saved_and_taken_elsewhere(backend, iris, tmp_path):
     model = MLPClassifier(max_iter=5, dtype="float64").fit(x, y)
     model.model_.save(tmp_path / "iris.safetensors")
     np.testing.assert_array_equal(dg.load(tmp_path / "iris.safetensors").predict_proba(x), model.predict_proba(x))
+    taken = dg.from_sklearn(model)
+    taken.layers[0].w[...] = 0
+    assert model.coefs_[0].any()
+    with pytest.raises(ValueError, match="exp"):
+        dg.from_sklearn(MLPRegressor("poisson", max_iter=2).fit(x, y))
 
 
 # ---- where estimators are used

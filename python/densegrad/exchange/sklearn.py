@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from densegrad import _check
+from densegrad._primitives import PRIMITIVES
 from densegrad.exchange._imported import imported
 from densegrad.exchange.parts import assembled, dense
 from densegrad.model import Sequential
@@ -15,6 +16,8 @@ _ACTIVATIONS = {"identity": None, "logistic": "sigmoid", "tanh": "tanh", "relu":
 
 def from_sklearn(estimator: Any) -> Sequential:
     """A model with the outputs of a fitted ``MLPClassifier`` or ``MLPRegressor``, with numbers of its own.
+
+    Of those of ``densegrad.sklearn`` it is a copy of ``model_``.
 
     What a classifier's ``predict_proba`` gives is the model's ``predict``: probabilities in the order of ``classes_``,
     for two classes that of the second alone, one output with a sigmoid. Weights keep their dtype.
@@ -36,6 +39,8 @@ def from_sklearn(estimator: Any) -> Sequential:
     True
     """
     networks = imported(_WHO, "sklearn.neural_network", "densegrad[sklearn]")
+    if isinstance(getattr(estimator, "model_", None), Sequential):
+        return _copied(estimator)
     if not isinstance(estimator, networks.MLPClassifier | networks.MLPRegressor):
         raise TypeError(f"{_WHO}: expected an MLPClassifier or MLPRegressor, got {type(estimator).__name__}")
     if not hasattr(estimator, "coefs_"):
@@ -48,3 +53,9 @@ def from_sklearn(estimator: Any) -> Sequential:
         for w, b, function in zip(estimator.coefs_, estimator.intercepts_, functions, strict=True)
     ]
     return assembled(_WHO, parts, _check.dtype(_WHO, estimator.coefs_[0].dtype))
+
+
+def _copied(estimator: Any) -> Sequential:
+    _check.choice(_WHO, "activation of the outputs", estimator.out_activation_, {*_ACTIVATIONS, *PRIMITIVES})
+    model: Sequential = estimator.model_.copy()
+    return model

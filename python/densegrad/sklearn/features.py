@@ -138,7 +138,8 @@ class MLPAutoencoder(_Features):
     >>> from densegrad.sklearn import MLPAutoencoder, MLPRegressor
     >>> from sklearn.datasets import load_iris
     >>> x, _ = load_iris(return_X_y=True)
-    >>> coder = MLPAutoencoder((10, 2), estimator=MLPRegressor(solver="lbfgs", max_iter=500, random_state=0)).fit(x)
+    >>> network = MLPRegressor(solver="lbfgs", alpha=1, max_iter=2000, tol=1e-3)
+    >>> coder = MLPAutoencoder((10, 2), estimator=network, random_state=0).fit(x)
     >>> coder.transform(x).shape, coder.score(x) > 0.9
     ((150, 2), True)
     """
