@@ -244,7 +244,7 @@ BAD = [
 
 
 @EITHER
-@pytest.mark.parametrize(("arguments", "words"), BAD, ids=[str(arguments) for arguments, _ in BAD])
+@pytest.mark.parametrize(("arguments", "words"), BAD, ids=[words for _, words in BAD])
 def test_what_is_new_is_refused_with_words(iris, estimator, arguments, words):
     x, y = iris
     with pytest.raises((ValueError, TypeError), match=re.escape(words)):
@@ -302,7 +302,7 @@ LOSSES = ["cross_entropy", dg.losses.CrossEntropy(label_smoothing=0.1), "mse", "
 LOSSES += ["binary_cross_entropy_with_logits", lambda p, y: dg.graph.mean((p - y) ** 2)]
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=str)
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: "function" if callable(loss) else str(loss))
 @pytest.mark.parametrize("two", [False, True])
 def test_a_classifier_learns_by_any_loss(backend, iris, loss, two):
     x, y = iris

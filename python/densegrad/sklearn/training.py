@@ -61,9 +61,9 @@ class Steps:
     """
 
     def __init__(self, estimator: Any, task: Task, rows: Rows, batch_size: int) -> None:
-        self._model, self._optimizer = estimator.model_, estimator._optimizer.optimizer
-        self._rows, self._batch_size, self._task = rows, batch_size, task
-        count = len(rows.x)
+        self._optimizer = estimator._optimizer.optimizer
+        self._data, self._batch_size, self._task = rows, batch_size, task
+        self.rows = count = len(rows.x)
         self.steps = -(-count // batch_size)
         self._counts = np.full(self.steps, float(batch_size))
         self._counts[-1] = count - (self.steps - 1) * batch_size
@@ -77,7 +77,7 @@ class Steps:
 
     def epoch(self, order: IndexArray, bar: Silent, stopped: list[str]) -> float | None:
         """One epoch; its loss as ``loss_curve_`` has it, not finite where a step's was; ``None`` if stopped within."""
-        x, y, weight = self._rows
+        x, y, weight = self._data
         optimizer: Optimizer = self._optimizer
         done = 0
         shown = np.zeros(self.steps)
@@ -98,7 +98,7 @@ class Steps:
                 return last
             optimizer.steps += ran
             done += ran
-            bar.steps(ran, last)
+            bar.steps(ran, last, int(self._counts[done - ran : done].sum()))
             in_time = int(_SLICE_SECONDS * ran / max(time.perf_counter() - start, 1e-9))
             self._limit = max(1, min(in_time, 8 * self._limit))
         values = self._losses
@@ -110,7 +110,7 @@ class Steps:
     def _penalty(self, order: IndexArray, step: int) -> float:
         """What a step's loss has from alpha."""
         rows = order[step * self._batch_size : (step + 1) * self._batch_size]
-        weight = self._rows.weight
+        weight = self._data.weight
         share = len(rows) if weight is None else float(weight[rows].sum(dtype=np.float64))
         squares = sum(float(np.vdot(w, w)) for w in self._weights)
         return self._alpha / 2 * squares / share if share else 0.0
@@ -119,7 +119,7 @@ class Steps:
         """The mean of the deviance's constants, weighted within each batch."""
         assert self._constants is not None
         constants, starts = self._constants[order], np.arange(0, len(order), self._batch_size)
-        weight = np.ones(len(order)) if self._rows.weight is None else self._rows.weight[order].astype(np.float64)
+        weight = np.ones(len(order)) if self._data.weight is None else self._data.weight[order].astype(np.float64)
         sums, totals = np.add.reduceat(constants * weight, starts), np.add.reduceat(weight, starts)
         means = np.divide(sums, totals, out=np.zeros_like(sums), where=totals > 0)
         return float(means @ self._counts) / len(order)
@@ -164,78 +164,93 @@ def fit_stochastic(estimator: Any, task: Task, rows: Rows, held: Rows | None, *,
         if estimator.batch_size > count:
             warnings.warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")  # noqa: B028
         batch_size = int(np.clip(estimator.batch_size, 1, count))
-    generator, solver = estimator._random_state, estimator._optimizer
     steps = Steps(estimator, task, rows, batch_size)
     watched = None if held is None else measured(estimator, task, held)
     epochs = 1 if incremental else estimator.max_iter
     callbacks = check_callbacks(who, copy.deepcopy(estimator.callbacks or ()))
-    run = None
-    if callbacks:
-        run = Run(
-            Trainer(model, task.public, solver.optimizer), epochs, batch_size, count, estimator.shuffle, callbacks
-        )
-    bar = progress_bar(epochs, count, batch_size, estimator.progress)
-    seen, scheduled = run is not None or type(bar) is not Silent, solver.optimizer.scheduled
-    order = np.arange(count)
     stopped: list[str] = []
-    estimator.n_iter_ = 0
-    with interrupt_stops(stopped.append), bar:
-        bar.begin(0, 0)
-        _tell(run, "on_fit_begin")
-        for _ in range(epochs):
-            if estimator.shuffle:
-                drawn = np.arange(count)
-                generator.shuffle(drawn)
-                order = order[drawn]
-            if run is not None:
-                run.before_epoch, run.order, run.losses = model.generator.bit_generator.state, order, steps._losses
-                _tell(run, "on_epoch_begin")
-            begun = time.perf_counter()
-            loss = steps.epoch(order, bar, stopped)
-            if loss is None:
-                break
-            estimator.n_iter_ += 1
-            estimator.t_ += count
-            estimator.loss_ = loss
-            estimator.loss_curve_.append(loss)
-            if estimator.verbose:
-                print(f"Iteration {estimator.n_iter_}, loss = {loss:.8f}")
-            _improvement(estimator, task, watched, loss)
-            solver.epoch_ends(estimator.t_)
-            if scheduled:
-                solver.optimizer.observe(loss if watched is None else estimator.validation_loss_curve_[-1])
-            if seen:
-                values = _values(estimator, watched, time.perf_counter() - begun)
-                bar.epoch(values)
-            if run is not None:
-                run.step = run.steps
-                _tell(run, "on_steps_end")
-                run.end_epoch(values)
-                _tell(run, "on_epoch_end")
-                if run.history.stopped is not None:
-                    break
-            if not np.isfinite(loss):
-                message = f"The loss is {loss} in iteration {estimator.n_iter_}, and no step can be made from it."
-                warnings.warn(message, ConvergenceWarning, stacklevel=5)
-                break
-            if estimator._no_improvement_count > estimator.n_iter_no_change:
-                if solver.stops(_why(estimator), estimator.verbose):
-                    estimator._ended = True
-                    break
-                estimator._no_improvement_count = 0
-            if not incremental and estimator.n_iter_ == estimator.max_iter:
-                warnings.warn(
-                    f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the optimization "
-                    "hasn't converged yet.",
-                    ConvergenceWarning,
-                    stacklevel=5,
-                )
-        _tell(run, "on_last_step")
-    _tell(run, "on_fit_end")
+    with checkpoint.Writer() as writer:
+        run = None
+        if callbacks:
+            trainer = Trainer(model, task.public, estimator._optimizer.optimizer)
+            run = Run(trainer, epochs, batch_size, count, steps.steps, estimator.shuffle, callbacks, writer.save)
+        with interrupt_stops(stopped.append), progress_bar(epochs, steps.steps, estimator.progress) as bar:
+            bar.begin(0, 0)
+            _tell(run, "on_fit_begin")
+            _make_epochs(estimator, task, steps, watched, run, bar, stopped, incremental=incremental)
+            _tell(run, "on_last_step")
+        writer.finish()
+        _tell(run, "on_fit_end")
     if stopped:
         warnings.warn("Training interrupted by user.", stacklevel=4)
     model.loss = task.public
     _finish(estimator, incremental=incremental)
+
+
+def _make_epochs(
+    estimator: Any,
+    task: Task,
+    steps: Steps,
+    watched: Measured | None,
+    run: Run | None,
+    bar: Silent,
+    stopped: list[str],
+    *,
+    incremental: bool,
+) -> None:
+    """Epoch after epoch, each measured, until something ends them."""
+    model, generator, solver = estimator.model_, estimator._random_state, estimator._optimizer
+    seen, scheduled = run is not None or type(bar) is not Silent, solver.optimizer.scheduled
+    order = np.arange(steps.rows)
+    estimator.n_iter_ = 0
+    for _ in range(1 if incremental else estimator.max_iter):
+        if estimator.shuffle:
+            drawn = np.arange(steps.rows)
+            generator.shuffle(drawn)
+            order = order[drawn]
+        if run is not None:
+            run.before_epoch, run.order, run.losses = model.generator.bit_generator.state, order, steps._losses
+            _tell(run, "on_epoch_begin")
+        begun = time.perf_counter()
+        loss = steps.epoch(order, bar, stopped)
+        if loss is None:
+            break
+        estimator.n_iter_ += 1
+        estimator.t_ += steps.rows
+        estimator.loss_ = loss
+        estimator.loss_curve_.append(loss)
+        if estimator.verbose:
+            print(f"Iteration {estimator.n_iter_}, loss = {loss:.8f}")
+        _improvement(estimator, task, watched, loss)
+        solver.epoch_ends(estimator.t_)
+        if scheduled:
+            solver.optimizer.observe(loss if watched is None else estimator.validation_loss_curve_[-1])
+        if seen:
+            values = _values(estimator, watched, time.perf_counter() - begun)
+            bar.epoch(values)
+        if run is not None:
+            run.step = steps.steps
+            _tell(run, "on_steps_end")
+            run.end_epoch(values)
+            _tell(run, "on_epoch_end")
+            if run.history.stopped is not None:
+                break
+        if not np.isfinite(loss):
+            message = f"The loss is {loss} in iteration {estimator.n_iter_}, and no step can be made from it."
+            warnings.warn(message, ConvergenceWarning, stacklevel=6)
+            break
+        if estimator._no_improvement_count > estimator.n_iter_no_change:
+            if solver.stops(_why(estimator), estimator.verbose):
+                estimator._ended = True
+                break
+            estimator._no_improvement_count = 0
+        if not incremental and estimator.n_iter_ == estimator.max_iter:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the optimization "
+                "hasn't converged yet.",
+                ConvergenceWarning,
+                stacklevel=6,
+            )
 
 
 def _improvement(estimator: Any, task: Task, held: Measured | None, loss: float) -> None:
@@ -296,8 +311,7 @@ def _finish(estimator: Any, *, incremental: bool) -> None:
 
 def _tell(run: Run | None, event: str) -> None:
     if run is not None:
-        for path in run.tell(event):
-            checkpoint.save(run, path)
+        run.tell(event)
 
 
 def fit_lbfgs(estimator: Any, task: Task, rows: Rows) -> None:
