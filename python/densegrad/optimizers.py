@@ -384,6 +384,7 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         amsgrad: bool = False,
+        *,
         eps_hat: bool = False,
         **options: Unpack[Options],
     ) -> None:

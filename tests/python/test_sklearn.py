@@ -703,6 +703,10 @@ def test_one_estimator_predicts_in_several_threads(backend, digits):
 
 def test_an_interrupt_ends_fit_with_what_there_is(iris):
     x, y = iris
+    at_once = dg.LambdaCallback(on_epoch_begin=lambda run: signal.raise_signal(signal.SIGINT))
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        model = MLPClassifier(max_iter=50, callbacks=[at_once], random_state=0).fit(x, y)
+    assert (model.n_iter_, model.loss_curve_) == (0, [])
     interrupt = dg.LambdaCallback(on_epoch_end=lambda run: run.epoch == 3 and signal.raise_signal(signal.SIGINT))
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         model = MLPClassifier(max_iter=50, callbacks=[interrupt]).fit(x, y)

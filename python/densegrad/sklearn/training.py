@@ -303,9 +303,9 @@ def _finish(estimator: Any, *, incremental: bool) -> None:
     best = estimator._best_parameters
     if best is not None and estimator._keeps_best and (not incremental or estimator._ended):
         estimator.model_.parameters[...] = best
-    if not np.isfinite(estimator.loss_) and (best is None or not estimator._keeps_best):
-        raise ValueError(NOT_FINITE)
-    if not np.isfinite(estimator.model_.parameters).all():
+    diverged = bool(estimator.loss_curve_) and not np.isfinite(estimator.loss_curve_[-1])
+    lost = diverged and (best is None or not estimator._keeps_best)
+    if lost or not np.isfinite(estimator.model_.parameters).all():
         raise ValueError(NOT_FINITE)
 
 
