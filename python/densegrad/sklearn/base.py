@@ -332,8 +332,8 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
         attributes = vars(self)
         if type(X) is np.ndarray and "_model" in attributes and self._holds_views():
             model: Sequential = self._model
-            known = "feature_names_in_" in attributes
-            if X.dtype == model.dtype and X.ndim == 2 and X.shape[1] == model.input_size and len(X) and not known:
+            fits = X.ndim == 2 and X.shape[1] == model.input_size and len(X) and X.dtype.kind == "f"
+            if fits and "feature_names_in_" not in attributes:
                 try:
                     return model.predict(X)
                 except ValueError:  # not finite: said below
