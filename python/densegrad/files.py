@@ -146,6 +146,8 @@ def read(name: str) -> tuple[dict[str, Any], Arrays]:
             )
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise _unusable(name, error) from None
+    if strange := set(metadata) - {_KEY, _SUM}:  # it may have been the checksum
+        raise ValueError(f"load: {name!r} is damaged: beside its description it has {', '.join(sorted(strange))}")
     return description, arrays
 
 

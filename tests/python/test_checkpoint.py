@@ -192,6 +192,17 @@ def test_every_truncation_and_every_flipped_bit_is_told(tmp_path):
             refused(path, r"'.*run\.safetensors'")
 
 
+def test_a_flipped_bit_in_the_checksums_name_is_told(tmp_path):
+    path = checkpoint(tmp_path)
+    whole = path.read_bytes()
+    for place in range(whole.index(b'"sha256"') + 1, whole.index(b'"sha256"') + 7):
+        for bit in range(7):
+            damaged = bytearray(whole)
+            damaged[place] ^= 1 << bit
+            path.write_bytes(damaged)
+            refused(path, r"'.*run\.safetensors'")
+
+
 def test_another_run_is_told_from_this_one(tmp_path):
     path = checkpoint(tmp_path)
     refused(path, "was another: .*batch_size=9, now 10", batch_size=10)
