@@ -53,6 +53,15 @@ const std::string& description_of(const std::string& name, const Safetensors& fi
   return found->second;
 }
 
+// Refuses metadata of other names: one of them may have been the checksum's.
+void check_metadata(const std::string& name, const Safetensors& file) {
+  std::string strange;
+  for (const auto& [key, value] : file.metadata()) {
+    if (key != "densegrad" && key != "sha256") strange += (strange.empty() ? "" : ", ") + key;
+  }
+  if (!strange.empty()) refuse(name + " is damaged: beside its description it has " + strange);
+}
+
 std::string text_of_all(const Shapes& shapes) {
   std::string text = "{";
   for (const auto& [name, shape] : shapes) text += (text.size() > 1 ? ", '" : "'") + name + "': " + text_of(shape);
@@ -101,6 +110,7 @@ Model<T> load(const std::string& path) {
   } catch (const std::invalid_argument& error) {
     refuse("the description in " + name + " cannot be used; " + error.what());
   }
+  check_metadata(name, file);
   check_arrays(name, described, file.arrays());
   const std::string wanted = sizeof(T) == 4 ? "float32" : "float64";
   if (described.dtype != wanted) {

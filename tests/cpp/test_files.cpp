@@ -326,21 +326,15 @@ TEST_CASE("every truncated file is refused, and one with more bytes") {
   }
 }
 
-TEST_CASE("a file with any one bit flipped is refused, or its model is the same") {
-  const std::string path = kKept + "/wired-with-checksum.safetensors", bytes = read(path);
-  const Model<float> whole = load(path);
-  int harmless = 0;
+TEST_CASE("a file with any one bit flipped is refused") {
+  const std::string bytes = read(kKept + "/wired-with-checksum.safetensors");
   for (std::size_t place = 0; place < bytes.size(); ++place) {
     for (int bit = 0; bit < 8; ++bit) {
       std::string flipped = bytes;
       flipped[place] = static_cast<char>(flipped[place] ^ 1 << bit);
-      if (!refusal(flipped).empty()) continue;
-      const File file(flipped);
-      CHECK(load(file.path()).parameters == whole.parameters);
-      ++harmless;
+      CHECK(!refusal(flipped).empty());
     }
   }
-  CHECK(harmless <= 8 * 6);  // in the name "sha256", without which there is no checksum
 }
 
 TEST_CASE("no bit flipped in a file without a checksum does harm") {
