@@ -104,6 +104,17 @@ def validation_rows(who: str, model: BaseModel, loss: plan.Loss, data: Any, trai
     return rows
 
 
+def held_out(
+    who: str, model: BaseModel, loss: plan.Loss, rows: Rows, data: Any, share: Any
+) -> tuple[Rows, Rows | None]:
+    """The rows to train on and those to measure: ``validation_data``, or ``validation_split`` of all, if either."""
+    if share is None:
+        return rows, validation_rows(who, model, loss, data, rows)
+    if data is not None:
+        raise ValueError(f"{who}: expected validation_data or validation_split, got both")
+    return split_rows(who, rows, share)
+
+
 def split_rows(who: str, rows: Rows, share: Any) -> tuple[Rows, Rows]:
     """The rows to train on and those to measure: ``share`` of all, of each class alike where y are labels."""
     share = _check.real(who, "validation_split", share, 0.0, 1.0, open_low=True, open_high=True)

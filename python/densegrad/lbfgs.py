@@ -16,7 +16,7 @@ from densegrad._interrupt import interrupt_deferred
 from densegrad._numpy.types import FloatArray
 from densegrad._progress import progress_bar
 from densegrad.errors import DivergenceError, taken
-from densegrad.evaluation import Rows, checked_rows, measured_rows, rehearse, validation_rows
+from densegrad.evaluation import Rows, checked_rows, held_out, measured_rows, rehearse
 from densegrad.history import History
 from densegrad.losses import AnyLoss, named
 from densegrad.metrics import Metric
@@ -85,7 +85,9 @@ def fit(
     sample_weight: Any = None,
     class_weight: Any = None,
     metrics: Sequence[str | Metric] = (),
+    validation_split: float | None = None,
     progress: bool | None = None,
+    **others: Any,
 ) -> History:
     """``model.fit`` by ``LBFGS``; arguments as for ``Trainer.fit``, those about batches as ``LBFGS`` says.
 
@@ -93,6 +95,10 @@ def fit(
     the best so far.
     """
     who = f"{type(model).__name__}.fit"
+    for name in others:
+        raise TypeError(f"{who}: LBFGS takes no {name}: it makes no steps on batches, and has no run to go on with")
+    if y is None:
+        raise ValueError(f"{who}: LBFGS trains on all rows at once; expected x and y as arrays, got x alone")
     minimize = scipy_minimize()
     if model.turn.locked():
         raise taken(who)
@@ -103,7 +109,7 @@ def fit(
         names = model.check_metrics(who, metrics)
         rows = checked_rows(who, model, resolved, x, y, sample_weight, class_weight)
         _check_whole(who, batch_size, len(rows[0]))
-        validation = validation_rows(who, model, resolved, validation_data, rows)
+        rows, validation = held_out(who, model, resolved, rows, validation_data, validation_split)
         rehearse(model, resolved, names, rows, validation)
         model.prepare(rows[0])
         objective = Objective(who, model, model.lower(resolved), optimizer, rows)

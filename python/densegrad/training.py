@@ -17,7 +17,7 @@ from densegrad.callbacks import Callback
 from densegrad.callbacks import check as check_callbacks
 from densegrad.diagnosis import Diagnosis
 from densegrad.errors import DivergenceError, taken
-from densegrad.evaluation import Named, Rows, checked_rows, measured_rows, rehearse, split_rows, validation_rows
+from densegrad.evaluation import Named, Rows, checked_rows, held_out, measured_rows, rehearse
 from densegrad.history import History
 from densegrad.lbfgs import LBFGS
 from densegrad.losses import AnyLoss, named
@@ -230,23 +230,19 @@ class Trainer:
             told = check_callbacks(who, callbacks)
             _check.choice(who, "on_divergence", on_divergence, ("raise", "stop", "rollback"))
             names = self.model.check_metrics(who, metrics)
-            if validation_split is not None and validation_data is not None:
-                raise ValueError(f"{who}: expected validation_data or validation_split, got both")
             epoch: Slices | Batches
             if y is None:
                 of_arrays = {"batch_size": batch_size, "sample_weight": sample_weight}
                 refuse_with_batches(who, {**of_arrays, "validation_split": validation_split})
                 epoch = Batches(who, self, self._loss, x, class_weight, steps_per_epoch)
-                rows = epoch.first
-                validation = validation_rows(who, self.model, self._loss, validation_data, rows)
+                rows, validation = held_out(who, self.model, self._loss, epoch.first, validation_data, None)
             else:
                 if steps_per_epoch is not None:
                     raise ValueError(f"{who}: steps_per_epoch expects x as an iterable of batches, got arrays x and y")
                 batch_size = 32 if batch_size is None else _check.count(who, "batch_size", batch_size)
                 rows = checked_rows(who, self.model, self._loss, x, y, sample_weight, class_weight)
-                validation = validation_rows(who, self.model, self._loss, validation_data, rows)
-                if validation_split is not None:
-                    rows, validation = split_rows(who, rows, validation_split)
+                held = validation_data, validation_split
+                rows, validation = held_out(who, self.model, self._loss, rows, *held)
                 epoch = Slices(self, rows, batch_size)
             if _check.flag(who, "diagnose", diagnose):
                 told = (*told, Diagnosis(who, self._loss, rows))

@@ -217,6 +217,15 @@ def test_validation_data_and_metrics_are_measured_after_each_iteration(backend, 
     assert history["val_loss"][-1] == model.evaluate(xv, yv)["loss"]
 
 
+def test_a_share_of_the_rows_is_measured_instead_of_trained_on(backend):
+    model, x, y = problem()
+    words = {"loss": "mse", "validation_split": 0.2}
+    history = model.fit(x, y, optimizer=dg.LBFGS(), epochs=3, **words)
+    still = model.copy().fit(x, y, optimizer=dg.SGD(1e-12), **words)  # which sets the same rows aside
+    assert history["loss"][-1] == pytest.approx(still["loss"][0])
+    assert history["val_loss"][-1] == pytest.approx(still["val_loss"][0])
+
+
 @pytest.mark.parametrize("batch_size", [None, 30, 1000])
 def test_a_batch_of_all_rows_is_accepted(backend, batch_size):
     model, x, y = problem()
@@ -246,6 +255,9 @@ def test_a_smaller_batch_and_other_mistakes_are_refused(backend):
     refused(fit(epochs=0), ValueError, r"Sequential\.fit: expected epochs >= 1, got 0")
     refused(fit(metrics=["acuracy"]), ValueError, "did you mean 'accuracy'")
     refused(fit(validation_data=3), TypeError, r"expected validation_data as \(x, y\)")
+    refused(fit(callbacks=[dg.EarlyStopping()]), TypeError, r"Sequential\.fit: LBFGS takes no callbacks: it makes no")
+    refused(fit(validation_split=1.5), ValueError, "expected a finite validation_split")
+    refused(lambda model, x, y: fit()(model, [(x, y)], None), ValueError, "expected x and y as arrays, got x alone")
     refused(fit(sample_weight=np.ones(3)), ValueError, "expected sample_weight of shape")
     refused(
         lambda model, x, y: model.fit(x[:3], y, loss="mse", optimizer=dg.LBFGS()), ValueError, "expected y of shape"
