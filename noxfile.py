@@ -57,9 +57,9 @@ def python(session: nox.Session) -> None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """A hundred runs that are killed and resumed, where the suite makes a handful; takes a quarter of an hour."""
+    """``tests/soak``: training is killed a hundred times, where the suite does it a handful; takes minutes."""
     session.install(".[test]")
-    run_pytest(session, "tests/python/test_checkpoint.py", "-k", "killed", env={"DENSEGRAD_KILLS": "100"})
+    run_pytest(session, "tests/soak")
 
 
 @nox.session

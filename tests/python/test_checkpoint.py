@@ -5,13 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
+from killed_run import kill_and_resume
 
 import densegrad as dg
 
@@ -233,57 +230,10 @@ def test_a_trainers_state_goes_into_another_and_on_to_the_same_bits(backend, dty
 
 # ---- killed
 
-CHILD = """
-import sys
-import numpy as np
-import densegrad as dg
-sys.path.insert(0, sys.argv[1])
-rng = np.random.default_rng(0)
-x, y = rng.normal(size=(4000, 40)).astype("float32"), rng.integers(0, 5, 4000)
-model = dg.Sequential([dg.Dense(200, "relu"), dg.Dropout(0.1), dg.Dense(5)], input_size=40, seed=0)
-optimizer = dg.Adam(dg.schedules.Cosine(0.01, steps=2000))
-path = sys.argv[2]
-resume = path if sys.argv[3] == "resume" else None
-callbacks = [dg.ModelCheckpoint(path, every_steps=3)]
-print("ready", flush=True)
-model.fit(x, y, loss="cross_entropy", optimizer=optimizer, epochs=12, batch_size=50, callbacks=callbacks, resume=resume)
-print(model.parameters.tobytes().hex()[:0] + __import__("hashlib").sha256(model.parameters.tobytes()).hexdigest())
-"""
-
-
-def child(path, how, **options):
-    return subprocess.Popen(
-        [sys.executable, "-c", CHILD, os.getcwd(), str(path), how], stdout=subprocess.PIPE, text=True, **options
-    )
-
-
-KILLS = int(os.environ.get("DENSEGRAD_KILLS", "5"))
-
 
 def test_a_process_killed_at_any_moment_goes_on_to_the_same_bits(tmp_path):
-    start = time.monotonic()
-    expected = child(tmp_path / "whole", "begin").communicate(timeout=120)[0].split()[-1]
-    lasts = time.monotonic() - start
-    rng = random.Random(1)
-    path, kills = tmp_path / "run", 0
-    for _ in range(KILLS):
-        path.unlink(missing_ok=True)
-        how = "begin"
-        while True:
-            process = child(path, how)
-            process.stdout.readline()
-            try:
-                out, _ = process.communicate(timeout=rng.uniform(0, lasts))
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                process.communicate()
-                kills += 1
-                how = "resume" if path.exists() else "begin"
-                continue
-            assert process.returncode == 0
-            assert out.split()[-1] == expected
-            break
-    assert kills >= min(KILLS, 3) - 2
+    """``tests/soak`` kills a hundred times."""
+    kill_and_resume(tmp_path, 5)
 
 
 def test_a_checkpoint_that_cannot_be_written_ends_the_run_with_the_error(backend, tmp_path, monkeypatch):
