@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import densegrad as dg
 
 settings.register_profile("densegrad", deadline=None, derandomize=True, database=None)  # every run is the same
 settings.load_profile("densegrad")
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job begins with Ctrl-C ignored
 
 
 @pytest.fixture(params=dg.available_backends())
