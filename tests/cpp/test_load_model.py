@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors
+import safetensors.numpy
 
 import densegrad as dg
 from densegrad._primitives import PRIMITIVES, names
@@ -171,13 +173,16 @@ def bad_files(folder):
     """By what is wrong with them; None is no file."""
     dg.Sequential([dg.Dense(2, "tanh")], input_size=3, seed=0).save(folder / "good")
     good = (folder / "good").read_bytes()
-    unsigned = good.replace(b'"sha256"', b'"sha257"')
+    with safetensors.safe_open(folder / "good", "numpy") as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+        unsigned = safetensors.numpy.save(arrays, {"densegrad": file.metadata()["densegrad"]})
     return {
         "gone": None,
         "empty": b"",
         "truncated": good[:-1],
         "longer": good + b"\0",
         "number": good[:-1] + bytes([good[-1] ^ 1]),
+        "strange": good.replace(b'"sha256"', b'"sha257"'),
         "format": unsigned.replace(rb"\"format\": 1", rb"\"format\": 9"),
         "units": unsigned.replace(rb"\"units\": 2", rb"\"units\": 0"),
         "key": unsigned.replace(rb"\"input_size\"", rb"\"tupni_size\""),
