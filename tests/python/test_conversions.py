@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 
 import densegrad as dg
@@ -80,6 +81,7 @@ FORMS = [
     Form("memoryview", lambda a: memoryview(a.astype("f8"))),
     Form("protocol", HasArray),
     Form("pandas", lambda a: pd.DataFrame(a) if a.ndim == 2 else pd.Series(a)),
+    Form("polars", lambda a: pl.DataFrame(a) if a.ndim == 2 else pl.Series(a)),
     Form("pandas float32", lambda a: (pd.DataFrame(a) if a.ndim == 2 else pd.Series(a)).astype("float32")),
     Form(
         "pandas reindexed",
