@@ -234,6 +234,8 @@ class Trainer:
             if y is None:
                 of_arrays = {"batch_size": batch_size, "sample_weight": sample_weight}
                 refuse_with_batches(who, {**of_arrays, "validation_split": validation_split})
+                if any(names.values()) and validation_data is None:
+                    raise ValueError(f"{who}: metrics of batches are measured on validation_data, got none")
                 epoch = Batches(who, self, self._loss, x, class_weight, steps_per_epoch)
                 rows, validation = held_out(who, self.model, self._loss, epoch.first, validation_data, None)
             else:

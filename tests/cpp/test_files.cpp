@@ -15,8 +15,7 @@
 #include "densegrad/files.hpp"
 #include "networks.hpp"
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define SEES_ALLOCATIONS
+#ifdef SEES_ALLOCATIONS  // no sanitizer has an operator new of its own
 static std::size_t largest_allocation = 0;
 
 [[gnu::noinline]] void* operator new(std::size_t size) {

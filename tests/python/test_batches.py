@@ -198,6 +198,11 @@ def test_a_trainer_runs_an_epoch_of_batches(backend):
     assert trainer.optimizer.steps == 7
 
 
+def test_metrics_of_batches_want_rows_to_be_measured_on():
+    with pytest.raises(ValueError, match="metrics of batches are measured on validation_data, got none"):
+        model().fit([(X, Y)], loss="cross_entropy", optimizer=dg.SGD(0.1), metrics=["accuracy"])
+
+
 def test_the_error_of_an_iterator_comes_through_and_the_model_stays_usable(backend):
     def broken():
         yield X, Y

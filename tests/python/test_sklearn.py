@@ -718,3 +718,147 @@ def test_without_scikit_learn_a_message_says_what_to_install():
     code = "import sys; sys.modules['sklearn'] = None; import densegrad.sklearn"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
     assert "densegrad.sklearn needs scikit-learn 1.6 or newer: pip install 'densegrad[sklearn]'" in done.stderr
+
+
+# ---- at the edges
+
+
+def tables():
+    rng = np.random.RandomState(0)
+    x = rng.randn(60, 5)
+    return x, (x[:, 0] > 0).astype(int), rng.randint(0, 3, 60), rng.randint(0, 2, (60, 3))
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, np.asfortranarray], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("words", [{}, {"solver": "lbfgs"}, {"loss": "mse"}], ids=str)
+def test_rows_of_labels_may_lie_in_any_order_in_memory(make, words):
+    x, _, _, several = tables()
+    model = MLPClassifier((7,), max_iter=5, random_state=0, **words)
+    expected = model.fit(x, several).predict_proba(x)
+    np.testing.assert_array_equal(model.fit(x, make(several)).predict_proba(x), expected)
+
+
+def test_a_warm_start_with_early_stopping_learns_as_scikit_learns():
+    x, y, _, _ = tables()
+    words = {"solver": "sgd", "learning_rate_init": 0.1, "early_stopping": True, "warm_start": True}
+    ours, theirs = (
+        side((10,), max_iter=5, random_state=0, **words) for side in (MLPClassifier, neural_network.MLPClassifier)
+    )
+    for _ in range(6):
+        assert ours.fit(x, y).score(x, y) == theirs.fit(x, y).score(x, y)
+
+
+def test_a_warm_start_takes_over_what_has_changed_of_the_layers():
+    x, _, y, _ = tables()
+    model = MLPClassifier((5,), warm_start=True, max_iter=5, random_state=0).fit(x, y)
+    model.set_params(activation="tanh", normalization="batch", dropout=0.5, max_iter=1).fit(x, y)
+    kinds = [type(layer).__name__ for layer in model.model_.layers]
+    assert kinds == ["Dense", "BatchNorm", "Activation", "Dropout", "Dense"]
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ({"optimizer": "adam"}, TypeError),
+        ({"callbacks": [3]}, TypeError),
+        ({"n_jobs": 0}, ValueError),
+        ({"activation": "foo"}, ValueError),
+        ({"hidden_layer_sizes": (2.5,)}, TypeError),
+        ({"solver": "lbfgs", "clip_norm": 1.0}, ValueError),
+        ({"solver": "lbfgs", "dropout": 0.5}, ValueError),
+    ],
+    ids=str,
+)
+def test_a_refused_fit_leaves_the_estimator_as_it_was(words, error):
+    x, _, y, _ = tables()
+    with pytest.raises(error):
+        MLPClassifier().set_params(**words).fit(x, y)
+    fresh = MLPClassifier().set_params(**words)
+    with pytest.raises(error):
+        fresh.fit(x, y)
+    with pytest.raises(NotFittedError):
+        fresh.predict(x)
+    model = MLPClassifier((7,), max_iter=3, random_state=0).fit(x, y)
+    before, loss = model.predict_proba(x), model.loss_
+    with pytest.raises(error):
+        model.set_params(**words).fit(x, y)
+    assert model.loss_ == loss
+    np.testing.assert_array_equal(model.set_params(n_jobs=None).predict_proba(x), before)
+
+
+def test_targets_of_another_width_are_refused_and_change_nothing():
+    x = tables()[0]
+    model = MLPRegressor(hidden_layer_sizes=(7,), max_iter=5, random_state=0).fit(x, x[:, :2])
+    with pytest.raises(ValueError, match="of the last fit to go on with"):
+        model.partial_fit(x, x[:, 0])
+    with pytest.raises(ValueError, match="expected y_val of 2 columns as y, got 1"):
+        model.partial_fit(x, x[:, :2], X_val=x, y_val=x[:, 0])
+    assert model.predict(x).shape == (60, 2)
+
+
+def test_weights_of_classes_do_not_depend_on_those_that_a_batch_has():
+    x, _, y, _ = tables()
+    model = MLPClassifier((7,), class_weight={0: 1.0, 2: 5.0}, random_state=0).partial_fit(x, y, classes=[0, 1, 2])
+    model.partial_fit(x[y < 2], y[y < 2])
+    with pytest.raises(ValueError, match="'balanced' is not supported for partial_fit"):
+        model.set_params(class_weight="balanced").partial_fit(x, y)
+    with pytest.raises(ValueError, match=r"classes, .7., are not in"):
+        MLPClassifier(class_weight={7: 1.0}).fit(x, y)
+
+
+def test_classes_weigh_in_training_and_not_in_measuring():
+    x = tables()[0]
+    y = np.r_[np.zeros(50, int), np.ones(10, int)]
+    model = MLPClassifier((7,), early_stopping=True, class_weight="balanced", max_iter=1, random_state=0).fit(x, y)
+    assert model.validation_scores_[0] in {right / 6 for right in range(7)}  # six rows that weigh the same
+    weights = (np.arange(60) < 3) * 1.0
+    with pytest.raises(ValueError, match="Sample weights must contain at least one non-zero number"):
+        MLPClassifier(early_stopping=True, random_state=0).fit(x, y, sample_weight=weights)
+
+
+def test_callbacks_are_told_of_steps_as_often_as_they_ask():
+    x, _, y, _ = tables()
+    told = []
+
+    class EachStep(dg.Callback):
+        def steps_ahead(self, run):
+            return 1
+
+        def on_steps_end(self, run):
+            told.append(run.step)
+
+    MLPClassifier((7,), max_iter=2, batch_size=20, callbacks=[EachStep()]).fit(x, y)
+    assert told == [1, 2, 3, 1, 2, 3]
+
+
+def test_codes_are_linear_and_decoded_as_the_network_predicts():
+    x = tables()[0]
+    network = MLPRegressor(normalization="layer", dropout=0.2, max_iter=20)
+    layers = MLPAutoencoder((4, 1), estimator=network, random_state=0).fit(x).estimator_.model_.layers
+    code = next(place for place, layer in enumerate(layers) if isinstance(layer, dg.Dense) and layer.units == 1)
+    assert isinstance(layers[code + 1], dg.Dense)
+    for loss in ("poisson", "gaussian_nll"):
+        coder = MLPAutoencoder((4, 2), estimator=MLPRegressor(loss=loss, max_iter=20), random_state=0).fit(abs(x))
+        back = coder.inverse_transform(coder.transform(abs(x)))
+        np.testing.assert_allclose(back, coder.estimator_.predict(abs(x)), rtol=1e-12)
+    with pytest.raises(ValueError, match="expected an estimator with a hidden layer"):
+        MLPTransformer(MLPClassifier(())).fit(x, x[:, 0] > 0)
+
+
+def test_numbers_that_are_assumed_to_be_finite_give_nan_where_they_are_not():
+    x, _, y, _ = tables()
+    model = MLPClassifier((7,), max_iter=5, random_state=0).fit(x, y)
+    expected = model.predict_proba(x)
+    x[3, 1] = np.nan
+    with sklearn.config_context(assume_finite=True):
+        found = model.predict_proba(x)
+    assert np.isnan(found[3]).all()
+    np.testing.assert_array_equal(np.delete(found, 3, 0), np.delete(expected, 3, 0))
+
+
+def test_warnings_point_at_the_line_that_called_fit():
+    x, _, y, _ = tables()
+    for words, kind in [({}, ConvergenceWarning), ({"batch_size": 100}, UserWarning)]:
+        with pytest.warns(kind) as caught:
+            MLPClassifier((3,), max_iter=1, **words).fit(x, y)
+        assert {one.filename for one in caught} == {__file__}

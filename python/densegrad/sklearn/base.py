@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from itertools import pairwise
 from numbers import Integral, Real
+from operator import index
 from typing import Any, ClassVar
 
 import joblib
@@ -34,7 +35,7 @@ from densegrad.optimizers import Optimizer
 from densegrad.pieces import network_of
 from densegrad.sklearn.solver import make_solver
 from densegrad.sklearn.tasks import THEIR_NAMES, Task, function_named
-from densegrad.sklearn.training import Rows, fit_lbfgs, fit_stochastic, penalised
+from densegrad.sklearn.training import Rows, lbfgs, penalised, stochastic
 from densegrad.version import __version__
 
 _STOCHASTIC = ("sgd", "adam")
@@ -81,6 +82,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
         "progress": ["boolean", None],
     }
     _score_name: ClassVar[str]
+    _code: int | None = None  # the hidden layer that nothing is dropped from and that is not normalised
 
     # ---- parameters
 
@@ -118,13 +120,14 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
             dtype = str(np.result_type(*coefs)) if self.dtype == "auto" else self.dtype
             task = self._learnt
             model = self._build([shapes[0][0], *(shape[1] for shape in shapes)], task, dtype, 0)
-        self._take(model)
+        self._take(model, self._learnt)
         for layer, w, b in zip(self._dense_layers, coefs, intercepts, strict=True):
             layer.w[...], layer.b[...] = w, b
 
-    def _take(self, model: Sequential) -> None:
+    def _take(self, model: Sequential, task: Task) -> None:
         """The model is this estimator's from now on."""
         self._model = model
+        self._built_of = self._what_is_built(task, model.dtype)
         self._dense_layers = [layer for layer in model.layers if isinstance(layer, Dense)]
         self.coefs_ = [layer.w for layer in self._dense_layers]
         self.intercepts_ = [layer.b for layer in self._dense_layers]
@@ -138,7 +141,10 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
         functions = self._hidden_functions(who, len(hidden))
         rates = np.broadcast_to(np.asarray(self.dropout, float), len(hidden)) if hidden else np.empty(0)
         layers: list[Any] = []
-        for size, function, rate in zip(hidden, functions, rates, strict=True):
+        for place, (size, function, rate) in enumerate(zip(hidden, functions, rates, strict=True)):
+            if place == self._code:
+                layers.append(Dense(size, function, init="zeros"))
+                continue
             normalization = [] if self.normalization is None else [_NORMALIZATIONS[self.normalization]()]
             if isinstance(function, ActivationFunction) and not normalization:
                 layers.append(Dense(size, function, init="zeros"))
@@ -168,7 +174,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
         functions.append(functions[-1] if functions else THEIR_NAMES.get(str(self.activation), str(self.activation)))
         self.n_iter_ = self.t_ = 0
         model = self._build(units, task, dtype, 0)
-        self._take(model)
+        self._take(model, task)
         for layer, function in zip(self._dense_layers, functions, strict=True):
             fan_in, fan_out = layer.w.shape
             bound = np.sqrt((2.0 if function in ("sigmoid", "logistic") else 6.0) / (fan_in + fan_out))
@@ -228,52 +234,80 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
         return self.optimizer is not None or self.solver in _STOCHASTIC
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, *, incremental: bool) -> Any:
+        before = self.__dict__.copy()
+        try:
+            train = self._prepared(X, y, sample_weight, X_val, y_val, incremental=incremental)
+        except BaseException:  # what is refused leaves the estimator as it was
+            self.__dict__ = before
+            raise
+        with _threads(self.n_jobs):
+            train()
+        return self
+
+    def _prepared(
+        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, *, incremental: bool
+    ) -> Callable[[], None]:
+        """What trains, once everything has been checked."""
         who = type(self).__name__
         sizes = self.hidden_layer_sizes
-        sizes = [int(size) for size in sizes] if hasattr(sizes, "__iter__") else [int(sizes)]
+        sizes = [index(size) for size in sizes] if hasattr(sizes, "__iter__") else [index(sizes)]
         if any(size <= 0 for size in sizes):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        joblib.effective_n_jobs(1 if self.n_jobs is None else self.n_jobs)  # which refuses 0
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         X, y = self._validated(X, y, incremental=incremental, reset=first)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
-        sample_weight = self._class_weighted(y, sample_weight)
-        dtype = str(X.dtype) if self.dtype == "auto" else self.dtype
         self._random_state = check_random_state(self.random_state)
         targets = self._encoded(y)
-        self._learnt = task = self._task(who)
+        self._learnt = task = self._task(who, targets)
         units = [X.shape[1], *sizes, task.units]
+        dtype = str(X.dtype) if self.dtype == "auto" else self.dtype
+        if incremental and not first and self.dtype == "auto":
+            dtype = self.model_.dtype
         if first:
             self._initialize(task, units, dtype)
         else:
-            self.model_  # noqa: B018  (takes over what somebody has set)
-        if [layer.w.shape for layer in self._dense_layers] != [*pairwise(units)]:
-            shapes = [layer.w.shape for layer in self._dense_layers]
-            raise ValueError(f"{who}: expected the layers {units} of the last fit to go on with, got weights {shapes}")
-        rows = self._rows(task, X, targets, sample_weight)
+            self._go_on(task, units, dtype)
+        rows = self._rows(task, X, targets, self._class_weighted(y, sample_weight, incremental=incremental))
         given = None if X_val is None and y_val is None else self._held(task, X_val, y_val)
         if not self._stochastic():
-            with _threads(self.n_jobs):
-                fit_lbfgs(self, task, rows)
-            return self
+            return lbfgs(self, task, rows, given)
         if self.early_stopping and incremental and given is None:
             raise ValueError(
                 "partial_fit does not support early_stopping=True without X_val and y_val, rows to be measured on"
             )
         self._begin_curves(anew=first, held=given is not None)
         if incremental and self.early_stopping and self._ended:
-            return self
+            return lambda: None
         if not incremental or not hasattr(self, "_optimizer"):
             self._optimizer = make_solver(self)
-            self._network = None
-            self._ended = False
+            self._network, self._best_parameters, self._ended = None, None, False
         if self.early_stopping and given is None:
-            rows, given = self._split(task, rows, targets)
-        with _threads(self.n_jobs):
-            fit_stochastic(self, task, rows, given, incremental=incremental)
-        return self
+            rows, given = self._split(rows, targets, sample_weight)
+        return stochastic(self, task, rows, given, incremental=incremental)
 
-    def _class_weighted(self, y: Any, sample_weight: Any) -> Any:
+    def _go_on(self, task: Task, units: list[int], dtype: str) -> None:
+        """Take the weights of the last fit on, into other layers where the arguments now ask for such."""
+        self.model_  # noqa: B018  (takes over what somebody has set)
+        coefs, intercepts = self.coefs_, self.intercepts_
+        if [w.shape for w in coefs] != [*pairwise(units)]:
+            raise ValueError(
+                f"{type(self).__name__}: expected the layers {units} of the last fit to go on with, got weights "
+                f"{[w.shape for w in coefs]}"
+            )
+        self.out_activation_ = task.out_activation
+        if self._built_of != self._what_is_built(task, dtype):
+            self._take(self._build(units, task, dtype, 0), task)
+            for layer, w, b in zip(self._dense_layers, coefs, intercepts, strict=True):
+                layer.w[...], layer.b[...] = w, b
+            self.__dict__.pop("_optimizer", None)
+
+    def _what_is_built(self, task: Task, dtype: str) -> tuple[str, ...]:
+        """The arguments that decide the layers."""
+        return repr(self.activation), repr(self.dropout), repr(self.normalization), repr(task.output), dtype
+
+    def _class_weighted(self, y: Any, sample_weight: Any, *, incremental: bool) -> Any:
         """The weights of the rows, times those of their classes where there are any."""
         return sample_weight
 
@@ -291,10 +325,12 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
             raise ValueError(f"{who}: expected X_val and y_val, got one of them alone")
         X, y = self._validated(X, y, incremental=True, reset=False, held=True)
         targets = self._encoded(y)
+        if targets.ndim == 2 and targets.shape[1] != self.n_outputs_:
+            raise ValueError(f"{who}: expected y_val of {self.n_outputs_} columns as y, got {targets.shape[1]}")
         return self._rows(task, X, targets, None)
 
-    def _split(self, task: Task, rows: Rows, targets: Any) -> tuple[Rows, Rows]:
-        """The rows to train on and those to measure, drawn as scikit-learn draws them."""
+    def _split(self, rows: Rows, targets: Any, sample_weight: Any) -> tuple[Rows, Rows]:
+        """The rows to train on and those to measure, drawn as scikit-learn draws them; classes weigh in the first."""
         trained, measured = train_test_split(
             np.arange(len(rows.x)),
             random_state=self._random_state,
@@ -305,7 +341,11 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
-        return _some(rows, trained), _some(rows, measured)
+        if sample_weight is not None:
+            sample_weight = np.ascontiguousarray(sample_weight, rows.x.dtype)
+            if not (sample_weight[trained].any() and sample_weight[measured].any()):
+                raise ValueError("Sample weights must contain at least one non-zero number.")
+        return _some(rows, trained), _some(rows._replace(weight=sample_weight), measured)
 
     def _strata(self, targets: Any) -> Any:
         """What a split keeps the shares of."""
@@ -340,8 +380,16 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
                     pass
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        model = self.model_
-        return model.predict(dense_rows(X, model.dtype))
+        x = dense_rows(X, self.model_.dtype)
+        try:
+            return self.model_.predict(x)
+        except ValueError as error:
+            if not get_config()["assume_finite"]:
+                raise ValueError(str(error).replace("Sequential", type(self).__name__)) from None
+        outputs = np.full((len(x), self.model_.output_size), np.nan, x.dtype)
+        finite = np.isfinite(x).all(axis=1)
+        outputs[finite] = self.model_.predict(x[finite])
+        return outputs
 
     # ---- what scikit-learn asks
 
@@ -373,7 +421,9 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
             )
         super().__setstate__(state)
         if "_model" in state:
-            self._take(state["_model"])
+            built_of = self._built_of
+            self._take(state["_model"], self._learnt)
+            self._built_of = built_of
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -394,7 +444,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
         """The targets as the loss reads them."""
         raise NotImplementedError
 
-    def _task(self, who: str) -> Task:
+    def _task(self, who: str, targets: Any) -> Task:
         raise NotImplementedError
 
     def _score_of(self, task: Task, y: Any, outputs: FloatArray, weight: FloatArray | None) -> float:

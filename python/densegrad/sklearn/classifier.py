@@ -149,8 +149,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # which ha
                 f"{task.out_activation} under {task.public!r}"
             )
         p = task.linked(outputs)
+        if len(self.classes_) == 1 and not self._multilabel():
+            return np.ones((len(p), 1), p.dtype)
         if p.shape[1] == 1 and not self._multilabel():
-            return np.concatenate([1 - p, p], axis=1) if len(self.classes_) == 2 else np.ones_like(p)
+            return np.concatenate([1 - p, p], axis=1)
         if not task.sums_to_one and not self._multilabel():  # each class against the others
             p = p / np.maximum(p.sum(axis=1, keepdims=True), np.finfo(p.dtype).tiny)
         return p
@@ -244,7 +246,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # which ha
             raise ValueError("The object was not fitted with multilabel input.")
         return np.searchsorted(self.classes_, y)
 
-    def _task(self, who: str) -> Task:
+    def _task(self, who: str, targets: Any) -> Task:
         classes = len(self.classes_)
         columns = classes if classes > 2 or self._multilabel() else 1
         task = classification(who, self.loss, self.output_activation, columns, classes, self._multilabel())
@@ -255,15 +257,23 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # which ha
         if task.labels:
             return np.ascontiguousarray(targets, np.intp)
         if targets.ndim == 2:
-            return targets.astype(dtype)
+            return np.ascontiguousarray(targets, dtype)
         if task.units == 1:
             return (targets == 1).astype(dtype)[:, None]
         return np.eye(task.units, dtype=dtype)[targets]
 
-    def _class_weighted(self, y: Any, sample_weight: Any) -> Any:
-        if self.class_weight is None:
+    def _class_weighted(self, y: Any, sample_weight: Any, *, incremental: bool) -> Any:
+        given = self.class_weight
+        if given is None:
             return sample_weight
-        weights = compute_sample_weight(self.class_weight, y)
+        if incremental and isinstance(given, str):
+            raise ValueError(f"class_weight {given!r} is not supported for partial_fit, which sees some rows at a time")
+        if isinstance(given, dict) and y.ndim == 1:
+            if unknown := [label for label in given if label not in self.classes_]:
+                raise ValueError(f"The classes, {unknown}, are not in class_weight's y, which has {self.classes_}")
+            weights = np.array([given.get(label, 1.0) for label in y.tolist()], float)
+        else:
+            weights = compute_sample_weight(given, y)
         return weights if sample_weight is None else weights * sample_weight
 
     def _strata(self, targets: Any) -> Any:

@@ -104,6 +104,8 @@ class MLPTransformer(_Features):
             estimator = MLPClassifier() if labels else MLPRegressor()
         if not isinstance(estimator, BaseMLP):
             raise TypeError(f"MLPTransformer: expected an MLPClassifier or MLPRegressor, got {estimator!r}")
+        if np.size(estimator.hidden_layer_sizes) == 0:
+            raise ValueError(f"MLPTransformer: expected an estimator with a hidden layer, got {estimator!r}")
         self.estimator_ = self._seeded(clone(estimator)).fit(X, y, sample_weight, X_val=X_val, y_val=y_val)
         self.n_features_in_ = self.estimator_.n_features_in_
         return self
@@ -172,6 +174,7 @@ class MLPAutoencoder(_Features):
             activation = [around] * (len(sizes) - 1) + ["identity"] + [around] * len(mirrored)
             estimator.set_params(activation=activation)
         estimator.set_params(hidden_layer_sizes=(*sizes, *mirrored))
+        estimator._code = len(sizes) - 1
         target = dense_rows(X, X.dtype)
         self.estimator_ = self._seeded(estimator).fit(X, target[:, 0] if X.shape[1] == 1 else target, sample_weight)
         self._code_layer = len(sizes)
@@ -191,7 +194,8 @@ class MLPAutoencoder(_Features):
             )
         lowered, code = self._lowered()
         nodes = tuple(node for node in lowered.nodes if node.output > code)
-        return self._run(replace(lowered, nodes=nodes, input=code), X)
+        back: FloatArray = self.estimator_.decoded(self._run(replace(lowered, nodes=nodes, input=code), X))
+        return back.reshape(len(X), -1)
 
     def score(self, X: Any, y: Any = None) -> float:
         """R2 of X as the decoder gives it back; y is not read."""

@@ -84,7 +84,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # which have
 
     def predict(self, X: Any) -> Any:
         """The targets of each row, (rows,) or (rows, targets)."""
-        return self._predicted(self._learnt_outputs(X))
+        return self.decoded(self._outputs(X))
+
+    def decoded(self, outputs: FloatArray) -> FloatArray:
+        """What the last layer's outputs predict, as ``predict`` gives it."""
+        return self._predicted(self._learnt.linked(outputs))
 
     @available_if(trains_by_steps)  # type: ignore[untyped-decorator]
     def partial_fit(
@@ -101,10 +105,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # which have
         return self._fit(X, y, sample_weight, X_val, y_val, incremental=True)
 
     # ---- inside
-
-    def _learnt_outputs(self, X: Any) -> FloatArray:
-        outputs = self._outputs(X)
-        return self._learnt.linked(outputs)
 
     def _predicted(self, values: FloatArray) -> FloatArray:
         if values.shape[1] == 1:
@@ -128,11 +128,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # which have
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _encoded(self, y: Any) -> Any:
-        y = y.reshape(-1, 1) if y.ndim == 1 else y
-        self.n_outputs_ = y.shape[1]
-        return y
+        return y.reshape(-1, 1) if y.ndim == 1 else y
 
-    def _task(self, who: str) -> Task:
+    def _task(self, who: str, targets: Any) -> Task:
+        self.n_outputs_ = targets.shape[1]
         return regression(who, self.loss, self.output_activation, self.n_outputs_)
 
     def _as_read(self, task: Task, targets: Any, dtype: str) -> Any:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import time
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +17,7 @@ from densegrad import _backend, checkpoint
 from densegrad._interrupt import interrupt_stops
 from densegrad._numpy.types import FloatArray, IndexArray
 from densegrad._progress import Silent, progress_bar
+from densegrad.callbacks import Callback
 from densegrad.callbacks import check as check_callbacks
 from densegrad.errors import DivergenceError
 from densegrad.lbfgs import LBFGS, Objective, scipy_minimize
@@ -62,7 +65,7 @@ class Steps:
 
     def __init__(self, estimator: Any, task: Task, rows: Rows, batch_size: int) -> None:
         self._optimizer = estimator._optimizer.optimizer
-        self._data, self._batch_size, self._task = rows, batch_size, task
+        self._data, self.batch_size, self._task = rows, batch_size, task
         self.rows = count = len(rows.x)
         self.steps = -(-count // batch_size)
         self._counts = np.full(self.steps, float(batch_size))
@@ -75,22 +78,24 @@ class Steps:
         self._by_step = task.shown != 1 and self._alpha > 0
         self._constants = None if not task.poisson else task.constants(rows.y)
 
-    def epoch(self, order: IndexArray, bar: Silent, stopped: list[str]) -> float | None:
+    def epoch(self, order: IndexArray, run: Run | None, bar: Silent, stopped: list[str]) -> float | None:
         """One epoch; its loss as ``loss_curve_`` has it, not finite where a step's was; ``None`` if stopped within."""
         x, y, weight = self._data
         optimizer: Optimizer = self._optimizer
         done = 0
         shown = np.zeros(self.steps)
         while done < self.steps:
-            if stopped:
+            if stopped or (run is not None and run.history.stopped is not None):
                 return None
             count = 1 if self._by_step else min(self._limit, self.steps - done)
             if self._by_step:
                 shown[done] = self._penalty(order, done)
+            if run is not None:
+                count = min(count, run.steps_ahead(self.steps))
             losses = self._losses[done:]
             start = time.perf_counter()
             ran = self._network.run_steps(
-                x, y, order, done, count, self._batch_size, optimizer.rates(count), losses, optimizer.steps, weight
+                x, y, order, done, count, self.batch_size, optimizer.rates(count), losses, optimizer.steps, weight
             )
             last = float(losses[ran - 1])
             if not np.isfinite(last):
@@ -99,6 +104,9 @@ class Steps:
             optimizer.steps += ran
             done += ran
             bar.steps(ran, last, int(self._counts[done - ran : done].sum()))
+            if run is not None:
+                run.step = done
+                run.tell("on_steps_end")
             in_time = int(_SLICE_SECONDS * ran / max(time.perf_counter() - start, 1e-9))
             self._limit = max(1, min(in_time, 8 * self._limit))
         values = self._losses
@@ -109,7 +117,7 @@ class Steps:
 
     def _penalty(self, order: IndexArray, step: int) -> float:
         """What a step's loss has from alpha."""
-        rows = order[step * self._batch_size : (step + 1) * self._batch_size]
+        rows = order[step * self.batch_size : (step + 1) * self.batch_size]
         weight = self._data.weight
         share = len(rows) if weight is None else float(weight[rows].sum(dtype=np.float64))
         squares = sum(float(np.vdot(w, w)) for w in self._weights)
@@ -118,7 +126,7 @@ class Steps:
     def _constant(self, order: IndexArray) -> float:
         """The mean of the deviance's constants, weighted within each batch."""
         assert self._constants is not None
-        constants, starts = self._constants[order], np.arange(0, len(order), self._batch_size)
+        constants, starts = self._constants[order], np.arange(0, len(order), self.batch_size)
         weight = np.ones(len(order)) if self._data.weight is None else self._data.weight[order].astype(np.float64)
         sums, totals = np.add.reduceat(constants * weight, starts), np.add.reduceat(weight, starts)
         means = np.divide(sums, totals, out=np.zeros_like(sums), where=totals > 0)
@@ -154,26 +162,39 @@ def validate(estimator: Any, task: Task, held: Measured) -> tuple[float, float]:
     return score, loss
 
 
-def fit_stochastic(estimator: Any, task: Task, rows: Rows, held: Rows | None, *, incremental: bool) -> None:
-    """Epochs until ``tol`` or ``max_iter`` ends them, one where ``incremental``."""
-    who = type(estimator).__name__
-    model, count = estimator.model_, len(rows.x)
+def stochastic(estimator: Any, task: Task, rows: Rows, held: Rows | None, *, incremental: bool) -> Callable[[], None]:
+    """What trains by epochs until ``tol`` or ``max_iter`` ends them, by one where ``incremental``; all is checked."""
+    count = len(rows.x)
     if estimator.batch_size == "auto":
         batch_size = min(200, count)
     else:
         if estimator.batch_size > count:
-            warnings.warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")  # noqa: B028
+            what = "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
+            warnings.warn(what, stacklevel=5)
         batch_size = int(np.clip(estimator.batch_size, 1, count))
     steps = Steps(estimator, task, rows, batch_size)
     watched = None if held is None else measured(estimator, task, held)
+    callbacks = check_callbacks(type(estimator).__name__, copy.deepcopy(estimator.callbacks or ()))
+    return partial(_train, estimator, task, steps, watched, callbacks, incremental=incremental)
+
+
+def _train(
+    estimator: Any,
+    task: Task,
+    steps: Steps,
+    watched: Measured | None,
+    callbacks: Sequence[Callback],
+    *,
+    incremental: bool,
+) -> None:
     epochs = 1 if incremental else estimator.max_iter
-    callbacks = check_callbacks(who, copy.deepcopy(estimator.callbacks or ()))
     stopped: list[str] = []
     with checkpoint.Writer() as writer:
         run = None
         if callbacks:
-            trainer = Trainer(model, task.public, estimator._optimizer.optimizer)
-            run = Run(trainer, epochs, batch_size, count, steps.steps, estimator.shuffle, callbacks, writer.save)
+            trainer = Trainer(estimator.model_, task.public, estimator._optimizer.optimizer)
+            sizes = steps.batch_size, steps.rows, steps.steps
+            run = Run(trainer, epochs, *sizes, estimator.shuffle, callbacks, writer.save)
         with interrupt_stops(stopped.append), progress_bar(epochs, steps.steps, estimator.progress) as bar:
             bar.begin(0, 0)
             _tell(run, "on_fit_begin")
@@ -183,7 +204,7 @@ def fit_stochastic(estimator: Any, task: Task, rows: Rows, held: Rows | None, *,
         _tell(run, "on_fit_end")
     if stopped:
         warnings.warn("Training interrupted by user.", stacklevel=4)
-    model.loss = task.public
+    estimator.model_.loss = task.public
     _finish(estimator, incremental=incremental)
 
 
@@ -212,7 +233,7 @@ def _make_epochs(
             run.before_epoch, run.order, run.losses = model.generator.bit_generator.state, order, steps._losses
             _tell(run, "on_epoch_begin")
         begun = time.perf_counter()
-        loss = steps.epoch(order, bar, stopped)
+        loss = steps.epoch(order, run, bar, stopped)
         if loss is None:
             break
         estimator.n_iter_ += 1
@@ -229,15 +250,13 @@ def _make_epochs(
             values = _values(estimator, watched, time.perf_counter() - begun)
             bar.epoch(values)
         if run is not None:
-            run.step = steps.steps
-            _tell(run, "on_steps_end")
             run.end_epoch(values)
             _tell(run, "on_epoch_end")
             if run.history.stopped is not None:
                 break
         if not np.isfinite(loss):
             message = f"The loss is {loss} in iteration {estimator.n_iter_}, and no step can be made from it."
-            warnings.warn(message, ConvergenceWarning, stacklevel=6)
+            warnings.warn(message, ConvergenceWarning, stacklevel=5)
             break
         if estimator._no_improvement_count > estimator.n_iter_no_change:
             if solver.stops(_why(estimator), estimator.verbose):
@@ -249,7 +268,7 @@ def _make_epochs(
                 f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the optimization "
                 "hasn't converged yet.",
                 ConvergenceWarning,
-                stacklevel=6,
+                stacklevel=5,
             )
 
 
@@ -305,6 +324,7 @@ def _finish(estimator: Any, *, incremental: bool) -> None:
         estimator.model_.parameters[...] = best
     diverged = bool(estimator.loss_curve_) and not np.isfinite(estimator.loss_curve_[-1])
     lost = diverged and (best is None or not estimator._keeps_best)
+    estimator._ended &= incremental  # which ends later calls of partial_fit, too
     if lost or not np.isfinite(estimator.model_.parameters).all():
         raise ValueError(NOT_FINITE)
 
@@ -314,19 +334,26 @@ def _tell(run: Run | None, event: str) -> None:
         run.tell(event)
 
 
-def fit_lbfgs(estimator: Any, task: Task, rows: Rows) -> None:
-    """L-BFGS over all rows, in float64, by SciPy as scikit-learn calls it.
+def lbfgs(estimator: Any, task: Task, rows: Rows, held: Rows | None) -> Callable[[], None]:
+    """What trains by L-BFGS over all rows, in float64, by SciPy as scikit-learn calls it; all is checked.
 
     Where there are several targets the sum of their squared errors is minimised, and its mean shown.
     """
+    who = type(estimator).__name__
+    refused = {"callbacks": estimator.callbacks, "clip_norm": estimator.clip_norm, "schedule": estimator.schedule}
+    for name, value in {**refused, "X_val": held}.items():
+        if value is not None and value != []:
+            raise ValueError(f"{who}: expected no {name} with solver='lbfgs', which makes no epochs of steps")
+    minimize = scipy_minimize()
+    lowered = penalised(estimator.model_.lower(task.loss), float(estimator.alpha))
+    objective = Objective(who, estimator.model_, lowered, LBFGS(), (rows.x, rows.y, rows.weight))
+    return partial(_minimize, estimator, task, rows, objective, minimize)
+
+
+def _minimize(estimator: Any, task: Task, rows: Rows, objective: Objective, minimize: Any) -> None:
     from sklearn.utils.optimize import _check_optimize_result
 
-    model, who = estimator.model_, type(estimator).__name__
-    if estimator.callbacks:
-        raise ValueError(f"{who}: expected no callbacks with solver='lbfgs', which has no epochs")
-    minimize = scipy_minimize()
-    lowered = penalised(model.lower(task.loss), float(estimator.alpha))
-    objective = Objective(who, model, lowered, LBFGS(), (rows.x, rows.y, rows.weight))
+    model = estimator.model_
     try:
         result = minimize(
             objective,
