@@ -13,6 +13,7 @@ import numpy as np
 from densegrad import _check, plan
 from densegrad._feed import Feed, whole
 from densegrad._interrupt import interrupt_deferred
+from densegrad._numpy.types import FloatArray, IndexArray
 from densegrad.errors import DivergenceError
 from densegrad.evaluation import Rows, WholeRows, checked_rows
 from densegrad.layers import Standardize
@@ -20,9 +21,36 @@ from densegrad.run import Run
 
 if TYPE_CHECKING:
     from densegrad._progress import Silent
+    from densegrad.optimizers import Optimizer
     from densegrad.training import Trainer
 
 _SLICE_SECONDS = 0.1  # one call into the core: short enough for Ctrl-C and a moving progress bar
+
+
+class Pace:
+    """Makes steps in calls of about a tenth of a second."""
+
+    def __init__(self) -> None:
+        self._limit = 1  # steps of the next call
+
+    def make(
+        self, network: Any, optimizer: Optimizer, rows: WholeRows, order: IndexArray, first: int, most: int, size: int
+    ) -> tuple[FloatArray, float]:
+        """Up to ``most`` steps from step ``first`` of an order on, of ``size`` rows: their losses, and the seconds.
+
+        The last loss may not be finite; its step is then neither made nor counted.
+        """
+        x, y, sample_weight = rows
+        count = min(self._limit, most)
+        losses, rates = np.empty(count), optimizer.rates(count)
+        start = time.perf_counter()
+        with interrupt_deferred():  # the updates made and their count belong together
+            ran = network.run_steps(x, y, order, first, count, size, rates, losses, optimizer.steps, sample_weight)
+            optimizer.steps += ran if np.isfinite(losses[ran - 1]) else ran - 1
+        seconds = time.perf_counter() - start
+        in_time = int(_SLICE_SECONDS * ran / max(seconds, 1e-9))
+        self._limit = max(1, min(in_time, 8 * self._limit))  # a fast step is no proof for a thousand
+        return losses[:ran], seconds
 
 
 class Slices:
@@ -36,43 +64,29 @@ class Slices:
 
     def __init__(self, trainer: Trainer, rows: Rows, batch_size: int) -> None:
         self._trainer = trainer
-        self.measured: Rows | None = rows
-        self.rows: int | None = len(rows[0])
-        self.batch_size: int | None = batch_size
-        self.steps: int | None = -(-len(rows[0]) // batch_size)
-        self._data = rows
-        self._limit = 1  # steps of the next slice
+        self.measured = self._data = rows
+        self.rows = len(rows[0])
+        self.batch_size = batch_size
+        self.steps = -(-self.rows // batch_size)
+        self._pace = Pace()
 
     def make(self, run: Run, bar: Silent) -> dict[str, float] | None:
         """The steps to the end of the epoch; gives loss and seconds, or None where the run was stopped before."""
-        steps, size, rows = self.steps, self.batch_size, self.rows
-        assert steps is not None
-        assert size is not None
-        assert rows is not None
-        seconds, optimizer = 0.0, self._trainer.optimizer
+        total, size, optimizer = 0.0, self.batch_size, self._trainer.optimizer
         with Feed(*self._data, run.order, size) as feed:
-            while run.step < steps and run.going:
+            while run.step < self.steps and run.going:
                 (x, y, order, sample_weight), first, available = feed.at(run.step)
-                network = self._trainer.ready()
-                count, losses = min(self._limit, available, run.steps_ahead(steps)), run.losses[run.step :]
-                rates = optimizer.rates(count)
-                start = time.perf_counter()
-                with interrupt_deferred():  # the updates made and their count belong together
-                    ran = network.run_steps(
-                        x, y, order, first, count, size, rates, losses, optimizer.steps, sample_weight
-                    )
-                    last = float(losses[ran - 1])
-                    optimizer.steps += ran if np.isfinite(last) else ran - 1
+                network, most = self._trainer.ready(), min(available, run.steps_ahead())
+                losses, seconds = self._pace.make(network, optimizer, (x, y, sample_weight), order, first, most, size)
+                total += seconds
+                done, last = run.step + len(losses), float(losses[-1])
+                run.losses[run.step : done] = losses
                 if not np.isfinite(last):
                     raise DivergenceError(last, optimizer.steps, optimizer.lr, run.epoch)
-                elapsed = time.perf_counter() - start
-                seconds += elapsed
-                run.step += ran
-                bar.steps(ran, last, min(ran * size, rows - (run.step - ran) * size))
+                bar.steps(len(losses), last, min(done * size, self.rows) - run.step * size)
+                run.step = done
                 run.tell("on_steps_end")
-                in_time = int(_SLICE_SECONDS * ran / max(elapsed, 1e-9))
-                self._limit = max(1, min(in_time, 8 * self._limit))  # a fast step is no proof for a thousand
-        return {"loss": self._mean_loss(run), "seconds": seconds} if run.step == steps else None
+        return {"loss": self._mean_loss(run), "seconds": total} if run.step == self.steps else None
 
     def _mean_loss(self, run: Run) -> float:
         """Over the epoch's rows, as they were trained on."""

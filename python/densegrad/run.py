@@ -109,10 +109,11 @@ class Run:
             self.model.generator.shuffle(self.order)
         self.losses = np.empty(self.steps)
 
-    def steps_ahead(self, steps: int) -> int:
-        """Steps of an epoch of so many that may be made at once: to its end, or as far as callbacks allow."""
+    def steps_ahead(self) -> int:
+        """Steps that may be made at once: to the end of the epoch, or as far as callbacks allow."""
+        assert self.steps is not None  # an iterable's batches come one by one
         limits = [callback.steps_ahead(self) for callback in self.callbacks]
-        return min([steps - self.step, *(limit for limit in limits if limit is not None)])
+        return min([self.steps - self.step, *(limit for limit in limits if limit is not None)])
 
     def end_epoch(self, values: dict[str, float]) -> None:
         """The epoch is complete, with these values."""

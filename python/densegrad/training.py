@@ -230,22 +230,21 @@ class Trainer:
             told = check_callbacks(who, callbacks)
             _check.choice(who, "on_divergence", on_divergence, ("raise", "stop", "rollback"))
             names = self.model.check_metrics(who, metrics)
-            epoch: Slices | Batches
+            size, batches = 32, None
             if y is None:
                 of_arrays = {"batch_size": batch_size, "sample_weight": sample_weight}
                 refuse_with_batches(who, {**of_arrays, "validation_split": validation_split})
                 if any(names.values()) and validation_data is None:
                     raise ValueError(f"{who}: metrics of batches are measured on validation_data, got none")
-                epoch = Batches(who, self, self._loss, x, class_weight, steps_per_epoch)
-                rows, validation = held_out(who, self.model, self._loss, epoch.first, validation_data, None)
+                batches = Batches(who, self, self._loss, x, class_weight, steps_per_epoch)
+                rows = batches.first
+            elif steps_per_epoch is not None:
+                raise ValueError(f"{who}: steps_per_epoch expects x as an iterable of batches, got arrays x and y")
             else:
-                if steps_per_epoch is not None:
-                    raise ValueError(f"{who}: steps_per_epoch expects x as an iterable of batches, got arrays x and y")
-                batch_size = 32 if batch_size is None else _check.count(who, "batch_size", batch_size)
+                size = size if batch_size is None else _check.count(who, "batch_size", batch_size)
                 rows = checked_rows(who, self.model, self._loss, x, y, sample_weight, class_weight)
-                held = validation_data, validation_split
-                rows, validation = held_out(who, self.model, self._loss, rows, *held)
-                epoch = Slices(self, rows, batch_size)
+            rows, validation = held_out(who, self.model, self._loss, rows, validation_data, validation_split)
+            epoch = Slices(self, rows, size) if batches is None else batches
             if _check.flag(who, "diagnose", diagnose):
                 told = (*told, Diagnosis(who, self._loss, rows))
             rehearse(self.model, self._loss, names, rows, validation)

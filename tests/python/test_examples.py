@@ -98,7 +98,8 @@ def test_example_prints_its_figures_and_draws_where_it_is_told_to(script: Path, 
     """On the first backend; where there is no compiler, that is the other one."""
     picture = tmp_path / "picture.png"
     result = run(script, *(["--plot", str(picture)] if script in DRAWN else []), folder=tmp_path)
-    assert "Warning" not in result.stderr
+    assert "Warning" not in result.stderr  # Matplotlib may say that it builds its cache of fonts
+    assert script in DRAWN or result.stderr == ""
     assert result.stdout.strip()
     for figure in FIGURES.get(script.name, []):
         assert figure in result.stdout

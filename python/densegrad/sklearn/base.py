@@ -33,7 +33,7 @@ from densegrad.layers import Activation, BatchNorm, Dense, Dropout, Layer, Layer
 from densegrad.model import Sequential
 from densegrad.optimizers import Optimizer
 from densegrad.pieces import network_of
-from densegrad.sklearn.solver import make_solver
+from densegrad.sklearn.solver import Solver, make_solver
 from densegrad.sklearn.tasks import THEIR_NAMES, Task, function_named
 from densegrad.sklearn.training import Rows, lbfgs, penalised, stochastic
 from densegrad.version import __version__
@@ -82,6 +82,8 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
         "progress": ["boolean", None],
     }
     _score_name: ClassVar[str]
+    _optimizer: Solver
+    _ended: bool  # by early stopping
     _code: int | None = None  # the hidden layer that nothing is dropped from and that is not normalised
 
     # ---- parameters
@@ -118,24 +120,26 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
         shapes = [np.shape(w) for w in coefs]
         if model is None or [layer.w.shape for layer in self._dense_layers] != shapes:
             dtype = str(np.result_type(*coefs)) if self.dtype == "auto" else self.dtype
-            task = self._learnt
-            model = self._build([shapes[0][0], *(shape[1] for shape in shapes)], task, dtype, 0)
-        self._take(model, self._learnt)
+            model = self._build([shapes[0][0], *(shape[1] for shape in shapes)], self._learnt, dtype)
+        self._take(model)
+        self._set_weights(coefs, intercepts)
+
+    def _set_weights(self, coefs: list[FloatArray], intercepts: list[FloatArray]) -> None:
         for layer, w, b in zip(self._dense_layers, coefs, intercepts, strict=True):
             layer.w[...], layer.b[...] = w, b
 
-    def _take(self, model: Sequential, task: Task) -> None:
+    def _take(self, model: Sequential) -> None:
         """The model is this estimator's from now on."""
         self._model = model
-        self._built_of = self._what_is_built(task, model.dtype)
         self._dense_layers = [layer for layer in model.layers if isinstance(layer, Dense)]
         self.coefs_ = [layer.w for layer in self._dense_layers]
         self.intercepts_ = [layer.b for layer in self._dense_layers]
         self._views = (tuple(self.coefs_), tuple(self.intercepts_))
         self._network: tuple[Any, ...] | None = None
 
-    def _build(self, units: list[int], task: Task, dtype: str, seed: int) -> Sequential:
+    def _build(self, units: list[int], task: Task, dtype: str) -> Sequential:
         """The layers, all of their weights 0."""
+        self._built_of = self._what_is_built(task, dtype)
         who = type(self).__name__
         hidden = units[1:-1]
         functions = self._hidden_functions(who, len(hidden))
@@ -153,7 +157,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
             if rate > 0:
                 layers.append(Dropout(float(rate)))
         output = None if task.output.primitive == "identity" else task.output
-        return Sequential([*layers, Dense(units[-1], output, init="zeros")], units[0], dtype=dtype, seed=seed)
+        return Sequential([*layers, Dense(units[-1], output, init="zeros")], units[0], dtype=dtype, seed=0)
 
     def _hidden_functions(self, who: str, count: int) -> list[Any]:
         """The activation of each hidden layer."""
@@ -173,8 +177,8 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
         functions = [getattr(f, "primitive", "") for f in self._hidden_functions(type(self).__name__, len(units) - 2)]
         functions.append(functions[-1] if functions else THEIR_NAMES.get(str(self.activation), str(self.activation)))
         self.n_iter_ = self.t_ = 0
-        model = self._build(units, task, dtype, 0)
-        self._take(model, task)
+        model = self._build(units, task, dtype)
+        self._take(model)
         for layer, function in zip(self._dense_layers, functions, strict=True):
             fan_in, fan_out = layer.w.shape
             bound = np.sqrt((2.0 if function in ("sigmoid", "logistic") else 6.0) / (fan_in + fan_out))
@@ -184,8 +188,6 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
             model.noise_seed = int(self._random_state.randint(2**31 - 1))
         self.n_layers_ = len(units)
         self.out_activation_ = task.out_activation
-        self._best_parameters = None
-        self._ended = False
         if hasattr(self, "_optimizer"):
             del self._optimizer
 
@@ -298,9 +300,8 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
             )
         self.out_activation_ = task.out_activation
         if self._built_of != self._what_is_built(task, dtype):
-            self._take(self._build(units, task, dtype, 0), task)
-            for layer, w, b in zip(self._dense_layers, coefs, intercepts, strict=True):
-                layer.w[...], layer.b[...] = w, b
+            self._take(self._build(units, task, dtype))
+            self._set_weights(coefs, intercepts)
             self.__dict__.pop("_optimizer", None)
 
     def _what_is_built(self, task: Task, dtype: str) -> tuple[str, ...]:
@@ -421,9 +422,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
             )
         super().__setstate__(state)
         if "_model" in state:
-            built_of = self._built_of
-            self._take(state["_model"], self._learnt)
-            self._built_of = built_of
+            self._take(state["_model"])
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

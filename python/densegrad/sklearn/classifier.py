@@ -15,7 +15,6 @@ from sklearn.utils.validation import validate_data
 
 from densegrad._numpy.types import FloatArray
 from densegrad.sklearn.base import BaseMLP, keep, trains_by_steps
-from densegrad.sklearn.scores import accuracy
 from densegrad.sklearn.tasks import Task, classification
 
 
@@ -271,7 +270,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # which ha
         if isinstance(given, dict) and y.ndim == 1:
             if unknown := [label for label in given if label not in self.classes_]:
                 raise ValueError(f"The classes, {unknown}, are not in class_weight's y, which has {self.classes_}")
-            weights = np.array([given.get(label, 1.0) for label in y.tolist()], float)
+            weights = np.array([given.get(label, 1.0) for label in self.classes_.tolist()], float)[self._encoded(y)]
         else:
             weights = compute_sample_weight(given, y)
         return weights if sample_weight is None else weights * sample_weight
@@ -293,4 +292,5 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # which ha
         truth = y
         if y.ndim == 2:
             truth = y > 0.5 if self._multilabel() else y[:, 0] > 0.5 if y.shape[1] == 1 else y.argmax(axis=1)
-        return accuracy(truth, self._decided(task, outputs), weight)
+        right = truth == self._decided(task, outputs)
+        return float(np.average(right.all(axis=1) if right.ndim == 2 else right, weights=weight))

@@ -11,8 +11,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
 from densegrad._numpy.types import FloatArray
+from densegrad.metrics import r2
 from densegrad.sklearn.base import BaseMLP, keep, trains_by_steps
-from densegrad.sklearn.scores import r2
 from densegrad.sklearn.tasks import Task, regression
 
 
@@ -88,7 +88,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # which have
 
     def decoded(self, outputs: FloatArray) -> FloatArray:
         """What the last layer's outputs predict, as ``predict`` gives it."""
-        return self._predicted(self._learnt.linked(outputs))
+        values = self._learnt.linked(outputs)[:, : self.n_outputs_]  # what may stand behind are log-variances
+        return values.ravel() if self.n_outputs_ == 1 else np.ascontiguousarray(values)
 
     @available_if(trains_by_steps)  # type: ignore[untyped-decorator]
     def partial_fit(
@@ -105,14 +106,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # which have
         return self._fit(X, y, sample_weight, X_val, y_val, incremental=True)
 
     # ---- inside
-
-    def _predicted(self, values: FloatArray) -> FloatArray:
-        if values.shape[1] == 1:
-            return values.ravel()
-        if values.shape[1] > self.n_outputs_:  # means and log-variances
-            values = values[:, : self.n_outputs_]
-            return values.ravel() if self.n_outputs_ == 1 else values.copy()
-        return values
 
     def _validated(self, X: Any, y: Any, *, incremental: bool, reset: bool, held: bool = False) -> tuple[Any, Any]:
         X, y = validate_data(
@@ -140,4 +133,5 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # which have
         return np.ascontiguousarray(targets, dtype)
 
     def _score_of(self, task: Task, y: Any, outputs: FloatArray, weight: FloatArray | None) -> float:
-        return r2(y, task.linked(outputs)[:, : self.n_outputs_], weight)
+        predicted = task.linked(outputs)[:, : self.n_outputs_]
+        return r2(predicted, y, weight) if np.isfinite(predicted).all() else float("nan")

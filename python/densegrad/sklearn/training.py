@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from densegrad import _backend, checkpoint
+from densegrad._epoch import Pace
 from densegrad._interrupt import interrupt_stops
 from densegrad._numpy.types import FloatArray, IndexArray
 from densegrad._progress import Silent, progress_bar
@@ -21,14 +22,12 @@ from densegrad.callbacks import Callback
 from densegrad.callbacks import check as check_callbacks
 from densegrad.errors import DivergenceError
 from densegrad.lbfgs import LBFGS, Objective, scipy_minimize
-from densegrad.optimizers import Optimizer
 from densegrad.pieces import network_of
 from densegrad.plan import Plan
 from densegrad.run import Run
 from densegrad.sklearn.tasks import Task
 from densegrad.training import Trainer
 
-_SLICE_SECONDS = 0.1  # one call into the core: short enough for Ctrl-C and a moving progress bar
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
@@ -72,56 +71,45 @@ class Steps:
         self._counts[-1] = count - (self.steps - 1) * batch_size
         self._losses = np.empty(self.steps)
         self._network = estimator._network_for(task, self._optimizer)
-        self._limit = 1  # steps in a call
-        self._weights = [layer.w for layer in estimator._dense_layers]
+        self._pace = Pace()
+        self._weights = estimator.coefs_
         self._alpha = float(estimator.alpha)
         self._by_step = task.shown != 1 and self._alpha > 0
         self._constants = None if not task.poisson else task.constants(rows.y)
 
     def epoch(self, order: IndexArray, run: Run | None, bar: Silent, stopped: list[str]) -> float | None:
         """One epoch; its loss as ``loss_curve_`` has it, not finite where a step's was; ``None`` if stopped within."""
-        x, y, weight = self._data
-        optimizer: Optimizer = self._optimizer
-        done = 0
-        shown = np.zeros(self.steps)
+        done, shown = 0, np.zeros(self.steps)
         while done < self.steps:
             if stopped or (run is not None and run.history.stopped is not None):
                 return None
-            count = 1 if self._by_step else min(self._limit, self.steps - done)
             if self._by_step:
-                shown[done] = self._penalty(order, done)
+                shown[done] = self._penalty_of_step(order, done)
+            most = 1 if self._by_step else self.steps - done
             if run is not None:
-                count = min(count, run.steps_ahead(self.steps))
-            losses = self._losses[done:]
-            start = time.perf_counter()
-            ran = self._network.run_steps(
-                x, y, order, done, count, self.batch_size, optimizer.rates(count), losses, optimizer.steps, weight
-            )
-            last = float(losses[ran - 1])
+                most = min(most, run.steps_ahead())
+            made, _ = self._pace.make(self._network, self._optimizer, self._data, order, done, most, self.batch_size)
+            ran, last = len(made), float(made[-1])
+            self._losses[done : done + ran] = made
             if not np.isfinite(last):
-                optimizer.steps += ran - 1
                 return last
-            optimizer.steps += ran
             done += ran
             bar.steps(ran, last, int(self._counts[done - ran : done].sum()))
             if run is not None:
                 run.step = done
                 run.tell("on_steps_end")
-            in_time = int(_SLICE_SECONDS * ran / max(time.perf_counter() - start, 1e-9))
-            self._limit = max(1, min(in_time, 8 * self._limit))
         values = self._losses
         if self._task.shown != 1:
             values = self._task.shown * values + (1 - self._task.shown) * shown
         loss = float(values @ self._counts) / len(order)
         return loss if self._constants is None else loss + self._constant(order)
 
-    def _penalty(self, order: IndexArray, step: int) -> float:
+    def _penalty_of_step(self, order: IndexArray, step: int) -> float:
         """What a step's loss has from alpha."""
         rows = order[step * self.batch_size : (step + 1) * self.batch_size]
         weight = self._data.weight
         share = len(rows) if weight is None else float(weight[rows].sum(dtype=np.float64))
-        squares = sum(float(np.vdot(w, w)) for w in self._weights)
-        return self._alpha / 2 * squares / share if share else 0.0
+        return _penalty(self._alpha, self._weights, share)
 
     def _constant(self, order: IndexArray) -> float:
         """The mean of the deviance's constants, weighted within each batch."""
@@ -131,6 +119,11 @@ class Steps:
         sums, totals = np.add.reduceat(constants * weight, starts), np.add.reduceat(weight, starts)
         means = np.divide(sums, totals, out=np.zeros_like(sums), where=totals > 0)
         return float(means @ self._counts) / len(order)
+
+
+def _penalty(alpha: float, weights: Sequence[FloatArray], share: float) -> float:
+    """alpha / 2 |w|^2 over the rows that share it, or over their weights."""
+    return alpha / 2 * sum(float(np.vdot(w, w)) for w in weights) / share if share else 0.0
 
 
 class Measured(NamedTuple):
@@ -376,7 +369,6 @@ def _shown(estimator: Any, task: Task, rows: Rows, value: float) -> float:
     """The loss as scikit-learn has it."""
     weight = rows.weight
     share = len(rows.x) if weight is None else float(weight.sum(dtype=np.float64))
-    squares = sum(float(np.vdot(layer.w, layer.w)) for layer in estimator._dense_layers)
-    penalty = float(estimator.alpha) / 2 * squares / share
+    penalty = _penalty(float(estimator.alpha), estimator.coefs_, share)
     shown = task.shown * (value - penalty) + penalty if task.shown != 1 else value
     return shown + float(np.average(task.constants(rows.y), weights=weight)) if task.poisson else shown
