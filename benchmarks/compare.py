@@ -9,20 +9,18 @@ misleads nobody.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from peers import PEERS
 from report import Place, Result, as_markdown, draw, plural
 from tasks import SQUARES, TASKS
+from workers import LeftOutError, Worker, pin, usable_cpus
 
 import densegrad as dg
 from densegrad import info
@@ -30,69 +28,6 @@ from densegrad._primitives import names
 from densegrad.bench import Row
 
 HERE = Path(__file__).parent
-BLOCK_SECONDS = 0.05
-LIMIT_SECONDS = 5.0  # a peer that takes longer for one step, or for one epoch, is left out of that row
-COMPILE_LIMIT = 60.0  # the same for the first, in which some compile
-
-
-class LeftOutError(Exception):
-    """A peer, or one of its rows, cannot be timed."""
-
-
-class Worker:
-    """A peer in its own process, on as many of the processors as it has threads."""
-
-    def __init__(self, peer: str, threads: int, cpus: Sequence[int]) -> None:
-        pin(cpus[-threads:])
-        command = [sys.executable, str(HERE / "peers.py"), peer, str(threads)]
-        limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, env={**os.environ, **limits}, stdin=pipe, stdout=pipe, text=True)
-        self.versions: dict[str, str] = self._ask(do="load")["versions"]
-
-    def prepare(self, task: str, row: Row, optimizer: str) -> None:
-        """Make the network and data of a row."""
-        self._ask(do="prepare", task=task, job={**asdict(row), "optimizer": optimizer})
-
-    def calibrate(self, call: str) -> int:
-        """How many calls fill a block, once whatever is compiled or allocated at first is there."""
-        self._within(COMPILE_LIMIT, call)
-        count, seconds = 1, self._within(LIMIT_SECONDS, call)
-        while seconds < BLOCK_SECONDS:
-            count = max(2 * count, int(1.1 * count * BLOCK_SECONDS / max(seconds, 1e-9)))
-            seconds = count * self.seconds(call, count)
-        return count
-
-    def seconds(self, call: str, count: int) -> float:
-        """Seconds a call, over so many."""
-        answer = self._ask(do=call, count=count)
-        return float(answer["seconds"] / answer["count"])
-
-    def stop(self) -> None:
-        """Let the process end."""
-        self._process.communicate()
-
-    def _within(self, limit: float, call: str) -> float:
-        answer = self._ask(do=call, count=1)
-        if answer["seconds"] > limit:
-            raise LeftOutError(f"{answer['seconds']:.0f} s for one of its {call}")
-        return float(answer["seconds"])
-
-    def _ask(self, **request: Any) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            raise LeftOutError(f"its process ended with status {self._process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            raise LeftOutError(answer["error"])
-        return answer
 
 
 class Ceiling:
@@ -127,19 +62,6 @@ class Ceiling:
         """Let the process end."""
         if self._process is not None:
             self._process.communicate()
-
-
-def usable_cpus() -> list[int]:
-    """The processors that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
-
-
-def pin(cpus: Sequence[int]) -> None:
-    """Keep the processes that are started next on some processors, before any library counts them."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cpus)
 
 
 def time_row(
@@ -185,7 +107,7 @@ def main() -> None:
     ceilings = {threads: Ceiling(threads, options.cpus) for threads in options.threads}
     missing: dict[Place, str] = {}
     places = [Place(name, threads) for name in options.peers for threads in options.threads]
-    workers = of_each(places, lambda at: Worker(at.peer, at.threads, options.cpus), missing)
+    workers = of_each(places, lambda at: Worker(at.peer, at.threads, options.cpus[-at.threads :]), missing)
     reasons = {PEERS[at.peer].title: reason for at, reason in missing.items()}
     for title, reason in reasons.items():
         print(f"{title} is left out: {reason}", file=sys.stderr)

@@ -167,6 +167,16 @@ class Densegrad:
         return predicting(job, self._model(job).predict)
 
 
+class DensegradFixed(Densegrad):
+    """The same with every step on so many threads, whatever is measured."""
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(threads)
+        import densegrad._core as core
+
+        core.force_threads([threads])
+
+
 class DensegradGraph:
     """``dg.graph.Trainer`` of a compiled loss, the network written by hand."""
 
@@ -362,6 +372,17 @@ class PyTorch:
 
         net = self._made_fast(self._net(job))
         return predicting(job, net, as_array=torch.from_numpy, mode=torch.inference_mode)
+
+
+class DensegradBesidePyTorch(Densegrad):
+    """The same while a thread of the process trains with PyTorch, on two threads of its own pool."""
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(threads)
+        import threading
+
+        calls = PyTorch(2).training(Job("784-128-10", (784, 128, 10), 64, 1, "sgd"))
+        threading.Thread(target=calls["steps"], args=(10**9,), daemon=True).start()
 
 
 class TorchCompile(PyTorch):
@@ -562,13 +583,17 @@ PEERS: dict[str, Any] = {
 }
 
 
+# for contention.py alone
+SIDES: dict[str, Any] = {**PEERS, "fixed": DensegradFixed, "beside torch": DensegradBesidePyTorch}
+
+
 # ---- the protocol
 
 
 def rest() -> None:
-    """Wait until no thread of a pool spins any more: the processors are the next peer's."""
-    spun = 1.0
-    while spun > 0.001:
+    """Wait until no thread of a pool spins any more, or works on: the processors are the next peer's."""
+    spun, end = 1.0, time.monotonic() + 0.2
+    while spun > 0.001 and time.monotonic() < end:
         before = time.process_time()
         time.sleep(0.005)
         spun = time.process_time() - before
@@ -586,7 +611,7 @@ def serve(name: str, threads: int) -> None:
         answer: dict[str, Any] = {}
         try:
             if request["do"] == "load":
-                peer = PEERS[name](threads)
+                peer = SIDES[name](threads)
                 answer["versions"] = peer.versions
             elif request["do"] == "prepare":
                 calls = {}  # the last ones' memory goes first

@@ -9,6 +9,7 @@
 #include "densegrad/runtime.hpp"
 #include "harness.hpp"
 #include "naive.hpp"
+#include "ops/thread_choice.hpp"
 
 namespace densegrad::bench {
 namespace {
@@ -427,6 +428,7 @@ void add_networks_of() {
     for (int threads = 1; threads <= most; ++threads) {
       const auto timed = [job, function, threads](benchmark::State& state) {
         set_num_threads(threads);
+        force_threads({threads});
         function(state, job);
       };
       add<T>(kernel, set, job.name() + "/t" + std::to_string(threads), timed)

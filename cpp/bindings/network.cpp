@@ -32,6 +32,7 @@ constexpr Size kWorthTheGil = 16384;
 class AnyNetwork {
  public:
   virtual ~AnyNetwork() = default;
+  virtual int threads() const = 0;
   virtual py::object predict(py::handle x, py::handle out) = 0;
   virtual py::object forward(py::handle x, py::handle out, Index step) = 0;
   virtual py::object backward(py::handle dy, py::handle gradients) = 0;
@@ -57,6 +58,8 @@ class BoundNetwork final : public AnyNetwork {
         network_(plan, writeable(parameters_, "parameters"), state_.size() == 0 ? nullptr : state_.mutable_data(),
                  stride_of(state_)),
         terms_(loss_terms(plan)) {}
+
+  int threads() const override { return network_.threads(); }
 
   py::object predict(py::handle x_, py::handle out) override {
     const Array<T> x = array_of<T>(x_, "x", {-1, in_});
@@ -247,6 +250,7 @@ void register_network(py::module_& module) {
   py::class_<AnyNetwork>(module, "Network",
                          "A plan bound to a parameter buffer, which it borrows and updates in place.")
       .def(py::init(&make_network), py::arg("plan"), py::arg("parameters"), py::arg("state") = none)
+      .def_property_readonly("threads", &AnyNetwork::threads)
       .def("predict", &AnyNetwork::predict, py::arg("x"), py::kw_only(), py::arg("out") = none)
       .def("forward", &AnyNetwork::forward, py::arg("x"), py::kw_only(), py::arg("out") = none, py::arg("step") = 0)
       .def("backward", &AnyNetwork::backward, py::arg("dy"), py::arg("gradients"))

@@ -1,7 +1,10 @@
 #include "densegrad/runtime.hpp"
 
+#include <pybind11/stl.h>
+
 #include "bindings/register.hpp"
 #include "dispatch/dispatch.hpp"
+#include "ops/thread_choice.hpp"
 
 namespace densegrad::bindings {
 
@@ -20,6 +23,7 @@ void register_runtime(py::module_& module) {
       },
       "What `densegrad info` prints of this backend.");
   module.def("set_num_threads", &set_num_threads, py::arg("threads"));
+  module.def("force_threads", &force_threads, py::arg("threads"));
   module.def("supported_instruction_sets", [] {
     py::list names;
     for (const std::string& name : supported_instruction_sets()) names.append(name);

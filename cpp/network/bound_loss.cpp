@@ -14,8 +14,8 @@ void BoundLoss<T>::prepare(Panels<T> p, Panels<T> dp, int threads) {
 
 template <class T>
 double BoundLoss<T>::run(const Team& team, Targets<T> targets, const T* weights, double scale) {
-  T* own = scratch_.data() + team.rank() * block_size(p_.columns);
-  team.for_each(static_cast<Size>(sums_.size()), [&](Size block) {
+  team.for_each(static_cast<Size>(sums_.size()), [&](Size block, int rank) {
+    T* own = scratch_.data() + rank * block_size(p_.columns);
     const RowBlock<T> p(kernels_, p_, block, own), dp(kernels_, dp_, block, own);
     const Size first = p.first();
     const T* own_weights = weights == nullptr ? nullptr : weights + first;

@@ -17,8 +17,7 @@ class BoundLoss {
 
   void prepare(Panels<T> p, Panels<T> dp, int threads);
 
-  /// Called by every thread of a team: the terms' sum over rows of scale weight_i l_i. Leaves the gradient of that in
-  /// dp.
+  /// The terms' sum over rows of scale weight_i l_i. Leaves the gradient of that in dp.
   double run(const Team& team, Targets<T> targets, const T* weights, double scale);
 
  private:

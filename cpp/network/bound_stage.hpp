@@ -49,8 +49,8 @@ struct Learning {
   const std::vector<Size>* summed = nullptr;  // offsets of slots whose gradients a stage behind has left in `gradients`
 };
 
-/// A stage bound to matrices, ready to run any number of times. Each function but bind and begin is called by every
-/// thread of a team.
+/// A stage bound to matrices, ready to run any number of times, by a team of at most so many threads as it was bound
+/// for.
 template <class T>
 class BoundStage {
  public:

@@ -20,8 +20,8 @@ class Elementwise {
       });
       return;
     }
-    T* own = scratch + team.rank() * scratch_of_thread(z.columns);
-    team.for_each(block_count(z.rows, z.columns), [&](Size block) {
+    team.for_each(block_count(z.rows, z.columns), [&](Size block, int rank) {
+      T* own = scratch + rank * scratch_of_thread(z.columns);
       const RowBlock<T> from(kernels_, z, block, own), to(kernels_, y, block, own);
       from.read();
       kernel(from.rows(), z.columns, from.data(), from.stride(), to.data(), to.stride(), attributes);
@@ -43,8 +43,8 @@ class Elementwise {
       });
       return;
     }
-    T* own = scratch + team.rank() * scratch_of_thread(dy.columns);
-    team.for_each(block_count(dy.rows, dy.columns), [&](Size block) {
+    team.for_each(block_count(dy.rows, dy.columns), [&](Size block, int rank) {
+      T* own = scratch + rank * scratch_of_thread(dy.columns);
       const Size size = block_size(dy.columns);
       const RowBlock<T> rows_dy(kernels_, dy, block, own), rows_z(kernels_, z, block, own + size),
           rows_y(kernels_, y, block, own + 2 * size), rows_dz(kernels_, dz, block, own);

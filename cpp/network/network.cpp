@@ -18,6 +18,7 @@
 #include "network/training.hpp"
 #include "network/whole_update.hpp"
 #include "ops/coefficients.hpp"
+#include "ops/thread_choice.hpp"
 
 namespace densegrad {
 namespace {
@@ -81,34 +82,50 @@ class Network<T>::Implementation {
   void forward(Size rows, const T* x, T* out, Index step) {
     const Call call;
     forward_rows_ = 0;
-    keeping_.prepare(rows, true);
-    keeping_.run(x, out, step);
+    run_on_team(forward_choices_, rows, [&](const Team& team) {
+      keeping_.prepare(rows, team.most(), true);
+      keeping_.run(team, x, out, step);
+    });
     forward_rows_ = rows;
   }
 
   void backward(const T* dy, T* gradients, T* dx) {
     const Call call;
     if (forward_rows_ == 0) throw std::logic_error("Network::backward: expected a forward before it, got none");
-    const Panels<T> d = keeping_.output_gradient();
-    common_.kernels.pack_rows(d.rows, d.columns, dy, d.columns, nullptr, d.data, d.panel_size());
-    run_team(keeping_.threads(), [&](const Team& team) { keeping_.backward(team, {gradients, nullptr, 0, true}); });
-    if (dx != nullptr) unpack<T>(common_.kernels, keeping_.input_gradient(), dx);
+    run_on_team(backward_choices_, forward_rows_, [&](const Team& team) {
+      const Panels<T> d = keeping_.output_gradient();
+      common_.kernels.pack_rows(d.rows, d.columns, dy, d.columns, nullptr, d.data, d.panel_size());
+      keeping_.backward(team.with_at_most(keeping_.threads()), {gradients, nullptr, 0, true});
+      if (dx != nullptr) unpack<T>(common_.kernels, keeping_.input_gradient(), dx);
+    });
   }
 
   Size forward_rows() const { return forward_rows_; }
 
   double loss(const Batch<T>& batch) {
     const Call call;
-    const double value = training().loss(batch);
-    return value + whole_.penalty(training_->share());
+    double value = 0;
+    Size first = 0;
+    const auto rows_left = [&] { return std::min(Training<T>::kLossRows, batch.rows - first); };
+    run_on_teams(loss_choices_, rows_left(), [&](const Team& team) {
+      value += training().loss(team, batch, first);
+      first += rows_left();
+      if (rows_left() == 0) value += whole_.penalty(team, training_->share());
+      return rows_left();
+    });
+    return value;
   }
 
   double loss_and_gradients(const Batch<T>& batch, T* gradients, T* dx, Index step) {
     const Call call;
-    training().prepare(batch.rows, dx != nullptr);
-    const double value = training_->run(batch, {gradients, nullptr, step, false});
-    if (dx != nullptr) unpack<T>(common_.kernels, training_->input_gradient(), dx);
-    return value + whole_.penalize(gradients, training_->share());
+    double value = 0;
+    run_on_team(step_choices_, batch.rows, [&](const Team& team) {
+      training().prepare(batch.rows, team, dx != nullptr);
+      value = training_->run(team, batch, {gradients, nullptr, step, false});
+      if (dx != nullptr) unpack<T>(common_.kernels, training_->input_gradient(), dx);
+      value += whole_.penalize(team, gradients, training_->share());
+    });
+    return value;
   }
 
   void apply_gradients(const T* gradients, double learning_rate, Index updates) {
@@ -117,7 +134,7 @@ class Network<T>::Implementation {
     if (whole_.needed()) {
       T* own = whole_.gradients();
       std::copy_n(gradients, plan_.parameter_count, own);
-      whole_.apply(own, coefficients);
+      run_on_team(update_choices_, 1, [&](const Team& team) { whole_.apply(team, own, coefficients); });
       return;
     }
     for (const Span& span : spans_) {
@@ -128,29 +145,32 @@ class Network<T>::Implementation {
 
   double step(const Batch<T>& batch, double learning_rate, Index updates) {
     const Call call;
-    training().prepare(batch.rows, false);
-    if (!whole_.needed()) return training_->run(batch, update(learning_rate, updates));
-    return whole_step(learning_rate, updates,
-                      [&](const Learning<T>& learning) { return training_->run(batch, learning); });
+    double loss = 0;
+    run_on_team(step_choices_, batch.rows, [&](const Team& team) {
+      training().prepare(batch.rows, team, false);
+      loss = learn_from(team, learning_rate, updates,
+                        [&](const Learning<T>& learning) { return training_->run(team, batch, learning); });
+    });
+    return loss;
   }
 
   Size run_steps(const Batch<T>& data, const Steps& steps) {
     const Call call;
-    Size first = steps.first * steps.batch_size, last = std::min(first + steps.batch_size, steps.rows);
-    for (Size i = 0; i < steps.count; ++i) {
-      const Size next = i + 1 < steps.count ? std::min(last + steps.batch_size, steps.rows) : last;
-      training().prepare(last - first, false);
-      const auto run = [&](const Learning<T>& learning) {
-        return training_->run(data, steps.order + first, steps.order + next, learning);
-      };
-      const double rate = steps.learning_rates[i];
-      steps.losses[i] =
-          whole_.needed() ? whole_step(rate, steps.updates + i, run) : run(update(rate, steps.updates + i));
-      if (!std::isfinite(steps.losses[i])) return i + 1;
+    Size first = steps.first * steps.batch_size, last = std::min(first + steps.batch_size, steps.rows), done = 0;
+    if (steps.count == 0) return 0;
+    run_on_teams(step_choices_, last - first, [&](const Team& team) {
+      const Size next = done + 1 < steps.count ? std::min(last + steps.batch_size, steps.rows) : last;
+      training().prepare(last - first, team, false);
+      const double loss = steps.losses[done] =
+          learn_from(team, steps.learning_rates[done], steps.updates + done, [&](const Learning<T>& learning) {
+            return training_->run(team, data, steps.order + first, steps.order + next, learning);
+          });
+      ++done;
       first = last;
       last = next;
-    }
-    return steps.count;
+      return std::isfinite(loss) ? last - first : Size(0);
+    });
+    return done;
   }
 
   double run_epoch(const Batch<T>& data, Size batch_size, double learning_rate) {
@@ -174,6 +194,8 @@ class Network<T>::Implementation {
     return std::isfinite(last) ? epoch_mean(data, batch_size) : last;
   }
 
+  int threads() const { return threads_; }
+
   T* parameters() { return common_.parameters; }
 
   bool accepts(const Batch<T>& batch) const {
@@ -182,14 +204,16 @@ class Network<T>::Implementation {
   }
 
  private:
-  // A step whose update needs all gradients first.
+  // A step by run(learning), with its update inside or, where that needs all gradients first, behind it.
   template <class Run>
-  double whole_step(double learning_rate, Index updates, Run run) {
-    const double* coefficients = update(learning_rate, updates).coefficients;
+  double learn_from(const Team& team, double learning_rate, Index updates, const Run& run) {
+    threads_ = team.size();
+    const Learning<T> learning = update(learning_rate, updates);
+    if (!whole_.needed()) return run(learning);
     const double loss = run({whole_.gradients(), nullptr, updates, true});
     if (!std::isfinite(loss)) return loss;
-    const double penalty = whole_.penalize(whole_.gradients(), training_->share());
-    whole_.apply(whole_.gradients(), coefficients);
+    const double penalty = whole_.penalize(team, whole_.gradients(), training_->share());
+    whole_.apply(team, whole_.gradients(), learning.coefficients);
     return loss + penalty;
   }
 
@@ -262,6 +286,8 @@ class Network<T>::Implementation {
   std::vector<double> optimizer_attributes_;
   std::vector<double> coefficients_;  // of the update being made
   std::vector<Span> spans_;
+  ThreadChoices forward_choices_, backward_choices_, loss_choices_, step_choices_, update_choices_;
+  int threads_ = 1;        // of the last step
   Size forward_rows_ = 0;  // of the last forward, while its activations are whole
   Generator generator_{0};
   Index updates_ = 0;  // made by run_epoch
@@ -328,6 +354,10 @@ Size Network<T>::run_steps(const Batch<T>& data, const Steps& steps) {
 template <class T>
 double Network<T>::run_epoch(const Batch<T>& data, Size batch_size, double learning_rate) {
   return implementation_->run_epoch(data, batch_size, learning_rate);
+}
+template <class T>
+int Network<T>::threads() const {
+  return implementation_->threads();
 }
 template <class T>
 T* Network<T>::parameters() {

@@ -11,12 +11,6 @@ namespace {
 
 constexpr Size kLoadRows = 64;  // that a task brings into panels
 
-double multiply_adds(Size rows, const Stages& stages) {
-  double sum = 0;
-  for (const Stage* stage : stages) sum += stage->dense() ? static_cast<double>(stage->slots[0].size()) : 0;
-  return sum * static_cast<double>(rows);
-}
-
 // Whether the way back through a stage reads what went into it.
 bool reads_x(const Stage& stage) {
   switch (stage.kind) {
@@ -57,9 +51,8 @@ Pass<T>::Pass(const Common<T>& common, const Plan& plan, Stages stages, Size out
 }
 
 template <class T>
-bool Pass<T>::prepare(Size rows, bool dx) {
-  const int threads = threads_for(multiply_adds(rows, stages_));
-  if (ready_ && rows == rows_ && dx == dx_ && threads == threads_) return false;
+bool Pass<T>::prepare(Size rows, int threads, bool dx) {
+  if (ready_ && rows == rows_ && dx == dx_ && threads <= threads_) return false;
   ready_ = false;  // until all of it is done: memory may be short
   const auto most = std::numeric_limits<Size>::max() / static_cast<Size>(sizeof(T)) / 16;
   Size columns = 0;  // of all matrices together
@@ -254,16 +247,16 @@ Binding<T> Pass<T>::binding_of(std::size_t i) {
 }
 
 template <class T>
-void Pass<T>::expect(const Batch<T>& data, Size y_width, const Index* first, const Index* last) {
+void Pass<T>::expect(const Team& team, const Batch<T>& data, Size y_width, const Index* first, const Index* last) {
   constexpr Size line = 64;
   const bool labelled = data.y.labels != nullptr;
   const Size x_size = width(plan_.input) * static_cast<Size>(sizeof(T));
   const Size y_size = labelled ? static_cast<Size>(sizeof(Index)) : y_width * static_cast<Size>(sizeof(T));
   const Size lines = (last - first) * (divide_up(x_size, line) + 1);
-  for (int rank = 0; rank < threads_; ++rank) {
+  for (int rank = 0; rank < team.size(); ++rank) {
     Upcoming& u = upcoming_[static_cast<std::size_t>(rank)];
-    u.row = first + (last - first) * rank / threads_;
-    u.end = first + (last - first) * (rank + 1) / threads_;
+    u.row = first + (last - first) * rank / team.size();
+    u.end = first + (last - first) * (rank + 1) / team.size();
     u.x = reinterpret_cast<const char*>(data.x);
     u.x_size = x_size;
     u.y = labelled ? reinterpret_cast<const char*>(data.y.labels) : reinterpret_cast<const char*>(data.y.values);
@@ -274,12 +267,10 @@ void Pass<T>::expect(const Batch<T>& data, Size y_width, const Index* first, con
 }
 
 template <class T>
-void Pass<T>::run(const T* x, T* out, Index step) {
+void Pass<T>::run(const Team& team, const T* x, T* out, Index step) {
   begin(step);
-  run_team(threads_, [&](const Team& team) {
-    load(team, x, nullptr);
-    forward(team);
-  });
+  load(team, x, nullptr);
+  forward(team);
   unpack<T>(common_.kernels, output(), out);
 }
 
@@ -296,7 +287,7 @@ void Pass<T>::load(const Team& team, const T* x, const Index* order) {
 
 template <class T>
 void Pass<T>::forward(const Team& team) {
-  for (const auto& stage : bound_) stage->forward(team, help(team));
+  for (const auto& stage : bound_) stage->forward(team, help());
 }
 
 template <class T>
@@ -305,7 +296,7 @@ void Pass<T>::backward(const Team& team, const Learning<T>& learning) {
   for (std::size_t i = stages_.size(); i-- > 0;) {
     if (!goes_back_through(i)) continue;
     own.summed = &summed_[i];
-    bound_[i]->backward(team, help(team), own);
+    bound_[i]->backward(team, help(), own);
     for (std::size_t k = 0; k < stages_[i]->sources.size(); ++k) {
       const Size source = stages_[i]->sources[k];
       if (!needs_gradient(source) || !contribution(i, k).adds) continue;

@@ -17,9 +17,10 @@ class Pass {
  public:
   Pass(const Common<T>& common, const Plan& plan, Stages stages, Size output, Purpose purpose);
 
-  /// Lays out memory for so many rows; dx: the gradient of the input is wanted, too. Gives whether anything had to
-  /// change, in which case output and gradients may lie elsewhere. Throws std::bad_alloc.
-  bool prepare(Size rows, bool dx = false);
+  /// Lays out memory for so many rows and a team of at most so many threads; dx: the gradient of the input is wanted,
+  /// too. Gives whether anything had to change, in which case output and gradients may lie elsewhere. Throws
+  /// std::bad_alloc.
+  bool prepare(Size rows, int threads, bool dx = false);
 
   Size rows() const { return rows_; }
   int threads() const { return threads_; }
@@ -28,18 +29,19 @@ class Pass {
   Panels<T> output_gradient() { return panels(gradient_[static_cast<std::size_t>(output_)], output_); }
   Panels<T> input_gradient() { return panels(gradient_[static_cast<std::size_t>(plan_.input)], plan_.input); }
 
-  /// Rows that will be loaded after this run, by their numbers: it asks for them while it computes. y is so wide.
-  void expect(const Batch<T>& data, Size y_width, const Index* first, const Index* last);
+  /// Rows that will be loaded after this run, by their numbers: its threads ask for them while they compute. y is so
+  /// wide.
+  void expect(const Team& team, const Batch<T>& data, Size y_width, const Index* first, const Index* last);
 
-  /// out (rows, width of the output) for x (rows, width of the input), by a team of its own.
-  void run(const T* x, T* out, Index step = 0);
+  /// out (rows, width of the output) for x (rows, width of the input).
+  void run(const Team& team, const T* x, T* out, Index step = 0);
 
   /// Before the run of a step with that number, which dropout draws its mask by.
   void begin(Index step) {
     for (BoundStage<T>* stage : drawing_) stage->begin(step);
   }
 
-  /// Each is called by every thread of a team. load takes the rows of x, or those with the numbers `order`.
+  /// The parts of a run. load takes the rows of x, or those with the numbers `order`.
   void load(const Team& team, const T* x, const Index* order);
   void forward(const Team& team);
   void backward(const Team& team, const Learning<T>& learning);
@@ -74,7 +76,7 @@ class Pass {
   Panels<T> panels(std::size_t piece, Size buffer) {
     return {arena_.data() + layout_.offset(piece), rows_, width(buffer)};
   }
-  Help<T> help(const Team& team) { return {scratch_.data(), upcoming_.data() + team.rank()}; }
+  Help<T> help() { return {scratch_.data(), upcoming_.data()}; }
 
   // The gradient of one source of a stage: where it goes, and whether it is added to what is there. Then it first comes
   // into a piece of its own.

@@ -23,27 +23,27 @@ class Prediction<T>::Borrowed {
     {
       const std::lock_guard<std::mutex> lock(from.mutex_);
       if (!from.idle_.empty()) {
-        pass_ = std::move(from.idle_.back());
+        runner_ = std::move(from.idle_.back());
         from.idle_.pop_back();
         return;
       }
       from.idle_.reserve(++from.made_);  // so that giving it back never allocates
     }
-    pass_ = std::make_unique<Pass<T>>(from.common_, from.plan_, from.needed_, from.plan_.output, Purpose::predict);
+    runner_.reset(new Runner{{from.common_, from.plan_, from.needed_, from.plan_.output, Purpose::predict}, {}});
   }
   ~Borrowed() {
-    if (pass_ == nullptr) return;
+    if (runner_ == nullptr) return;
     const std::lock_guard<std::mutex> lock(from_.mutex_);
-    from_.idle_.push_back(std::move(pass_));
+    from_.idle_.push_back(std::move(runner_));
   }
   Borrowed(const Borrowed&) = delete;
   Borrowed& operator=(const Borrowed&) = delete;
 
-  Pass<T>& operator*() const { return *pass_; }
+  Runner* operator->() const { return runner_.get(); }
 
  private:
   Prediction& from_;
-  std::unique_ptr<Pass<T>> pass_;
+  std::unique_ptr<Runner> runner_;
 };
 
 template <class T>
@@ -58,16 +58,21 @@ Prediction<T>::Prediction(const Common<T>& common, const Plan& plan, const std::
 template <class T>
 bool Prediction<T>::run(Size rows, const T* x, T* out, Accept accept) {
   const Borrowed borrowed(*this);
-  Pass<T>& pass = *borrowed;
+  Pass<T>& pass = borrowed->pass;
   const Size passes = divide_up(rows, most_rows_), height = passes > 1 ? divide_up(rows, passes) : rows;
-  for (Size first = 0; first < rows; first += height) {
+  Size first = 0;
+  bool finite = true;
+  run_on_teams(borrowed->choices, std::min(height, rows), [&](const Team& team) {
     const Size some = std::min(height, rows - first);
     const T* part = x + first * in_;
-    if (accept == Accept::finite && !common_.kernels.all_finite(some * in_, part)) return false;
-    pass.prepare(some);
-    pass.run(part, out + first * out_);
-  }
-  return true;
+    finite = accept == Accept::all || common_.kernels.all_finite(some * in_, part);
+    if (!finite) return Size(0);
+    pass.prepare(some, team.most());
+    pass.run(team, part, out + first * out_);
+    first += some;
+    return std::min(height, rows - first);
+  });
+  return finite;
 }
 
 template class Prediction<float>;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "network/pass.hpp"
+#include "ops/thread_choice.hpp"
 
 namespace densegrad {
 
@@ -21,7 +22,10 @@ class Prediction {
   bool run(Size rows, const T* x, T* out, Accept accept);
 
  private:
-  using Passes = std::vector<std::unique_ptr<Pass<T>>>;
+  struct Runner {
+    Pass<T> pass;
+    ThreadChoices choices;
+  };
   class Borrowed;
 
   const Common<T>& common_;
@@ -30,7 +34,7 @@ class Prediction {
   Size in_, out_;
   Size most_rows_;  // of one pass
   std::mutex mutex_;
-  Passes idle_;
+  std::vector<std::unique_ptr<Runner>> idle_;
   std::size_t made_ = 0;
 };
 

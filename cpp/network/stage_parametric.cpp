@@ -42,7 +42,7 @@ class ParametricStage final : public BoundStage<T> {
       backward_(at_.y.rows, columns, at_.dy.panel(p), at_.x.panel(p), a(first), sharing_, dz.panel(p), da);
       if (!shared) learn(common_, a_, first, columns, da, learning);
     });
-    if (shared && team.rank() == 0) {
+    if (shared) {
       const T sum = std::accumulate(da_.data(), da_.data() + at_.y.columns, T(0));
       learn(common_, a_, 0, 1, &sum, learning);
     }

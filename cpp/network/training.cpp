@@ -7,11 +7,6 @@
 #include "ops/loss.hpp"
 
 namespace densegrad {
-namespace {
-
-constexpr Size kEvaluationRows = 1024;
-
-}  // namespace
 
 template <class T>
 Training<T>::Training(const Common<T>& common, const Plan& plan, const std::vector<Stage>& stages)
@@ -23,53 +18,43 @@ Training<T>::Training(const Common<T>& common, const Plan& plan, const std::vect
       targets_(target_width(terms_)) {}
 
 template <class T>
-double Training<T>::loss(const Batch<T>& batch) {
-  const double scale = share_ = mean_scale(batch.rows, batch.weights);
-  double sum = 0;
+double Training<T>::loss(const Team& team, const Batch<T>& batch, Size first) {
+  if (first == 0) share_ = mean_scale(batch.rows, batch.weights);
+  const Batch<T> part = part_of(batch, first, std::min(kLossRows, batch.rows - first));
   bound_ = false;
-  for (Size first = 0; first < batch.rows; first += kEvaluationRows) {
-    const Batch<T> part = part_of(batch, first, std::min(kEvaluationRows, batch.rows - first));
-    evaluation_.prepare(part.rows);
-    loss_.prepare(evaluation_.output(), evaluation_.output(), evaluation_.threads());
-    run_team(evaluation_.threads(), [&](const Team& team) {
-      evaluation_.load(team, part.x, nullptr);
-      evaluation_.forward(team);
-      const double value = loss_.run(team, targets_of(part), part.weights, scale);
-      if (team.rank() == 0) sum += value;
-    });
-  }
-  return sum;
+  evaluation_.prepare(part.rows, team.most());
+  loss_.prepare(evaluation_.output(), evaluation_.output(), evaluation_.threads());
+  evaluation_.load(team, part.x, nullptr);
+  evaluation_.forward(team);
+  return loss_.run(team, targets_of(part), part.weights, share_);
 }
 
 template <class T>
-void Training<T>::prepare(Size rows, bool dx) {
-  if (!pass_.prepare(rows, dx) && bound_) return;
+void Training<T>::prepare(Size rows, const Team& team, bool dx) {
+  if (!pass_.prepare(rows, team.most(), dx) && bound_) return;
   bound_ = false;
   loss_.prepare(pass_.output(), pass_.output_gradient(), pass_.threads());
   bound_ = true;
 }
 
 template <class T>
-double Training<T>::run(const Batch<T>& data, const Index* order, const Index* upcoming, const Learning<T>& learning) {
+double Training<T>::run(const Team& team, const Batch<T>& data, const Index* order, const Index* upcoming,
+                        const Learning<T>& learning) {
   if (data.y.labels != nullptr && !gather_labels(data.y.labels, order)) {
     return std::numeric_limits<double>::quiet_NaN();
   }
-  pass_.expect(data, targets_, order + pass_.rows(), upcoming);
-  return run(gather(data, order), order, learning);
+  pass_.expect(team, data, targets_, order + pass_.rows(), upcoming);
+  return run(team, gather(data, order), order, learning);
 }
 
 template <class T>
-double Training<T>::run(const Batch<T>& batch, const Index* order, const Learning<T>& learning) {
-  const double scale = share_ = mean_scale(pass_.rows(), batch.weights);
-  double loss = 0;
+double Training<T>::run(const Team& team, const Batch<T>& batch, const Index* order, const Learning<T>& learning) {
+  share_ = mean_scale(pass_.rows(), batch.weights);
   pass_.begin(learning.step);
-  run_team(pass_.threads(), [&](const Team& team) {
-    pass_.load(team, batch.x, order);
-    pass_.forward(team);
-    const double value = loss_.run(team, targets_of(batch), batch.weights, scale);
-    if (team.rank() == 0) loss = value;
-    if (std::isfinite(value) || !learning.moves_averages) pass_.backward(team, learning);
-  });
+  pass_.load(team, batch.x, order);
+  pass_.forward(team);
+  const double loss = loss_.run(team, targets_of(batch), batch.weights, share_);
+  if (std::isfinite(loss) || !learning.moves_averages) pass_.backward(team, learning);
   return loss;
 }
 

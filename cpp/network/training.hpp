@@ -15,25 +15,31 @@ class Training {
 
   const std::vector<Term>& terms() const { return terms_; }
 
-  /// The mean loss of a batch, whose activations are held for a part of its rows at a time.
-  double loss(const Batch<T>& batch);
+  /// Rows of a batch that its loss is computed on at a time, so that their activations stay near.
+  static constexpr Size kLossRows = 1024;
 
-  /// Lays out memory for batches of so many rows; dx: the gradient of the input is wanted, too.
-  void prepare(Size rows, bool dx);
+  /// What the rows from `first` on, kLossRows of them at most, have to add to the mean loss of a batch.
+  double loss(const Team& team, const Batch<T>& batch, Size first);
+
+  /// Lays out memory for batches of so many rows and a team; dx: the gradient of the input is wanted, too.
+  void prepare(Size rows, const Team& team, bool dx);
   Panels<T> input_gradient() { return pass_.input_gradient(); }
 
   /// The mean loss; then the way back, but for an update from a loss that is not finite.
-  double run(const Batch<T>& batch, const Learning<T>& learning) { return run(batch, nullptr, learning); }
+  double run(const Team& team, const Batch<T>& batch, const Learning<T>& learning) {
+    return run(team, batch, nullptr, learning);
+  }
 
   /// The same for the rows of a data set with the numbers in `order`, as many as were prepared for; those from there
   /// to `upcoming` are asked for while it computes. A label out of range makes the loss NaN.
-  double run(const Batch<T>& data, const Index* order, const Index* upcoming, const Learning<T>& learning);
+  double run(const Team& team, const Batch<T>& data, const Index* order, const Index* upcoming,
+             const Learning<T>& learning);
 
   /// 1 over the rows of the last batch, or over their weights: what a row's loss counts in the mean.
   double share() const { return share_; }
 
  private:
-  double run(const Batch<T>& batch, const Index* order, const Learning<T>& learning);
+  double run(const Team& team, const Batch<T>& batch, const Index* order, const Learning<T>& learning);
   Targets<T> targets_of(const Batch<T>& batch) const { return {batch.y.values, targets_, batch.y.labels}; }
   Batch<T> part_of(const Batch<T>& batch, Size first, Size rows) const;
   bool gather_labels(const Index* labels, const Index* order);

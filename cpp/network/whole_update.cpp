@@ -30,29 +30,21 @@ WholeUpdate<T>::WholeUpdate(const Common<T>& common, const Plan& plan)
   sums_.resize(pieces_.size());
 }
 
-// Memory is what it takes, some eight passes over it at a hundred multiply-adds' time for each element.
-template <class T>
-int WholeUpdate<T>::threads() const {
-  return threads_for(100.0 * static_cast<double>(common_.parameter_count));
-}
-
 template <class T>
 template <class Function>
-double WholeUpdate<T>::sum(Function f) {
-  run_team(threads(), [&](const Team& team) {
-    team.for_each(static_cast<Size>(pieces_.size()),
-                  [&](Size i) { sums_[static_cast<std::size_t>(i)] = f(pieces_[static_cast<std::size_t>(i)]); });
-  });
+double WholeUpdate<T>::sum(const Team& team, const Function& f) {
+  team.for_each(static_cast<Size>(pieces_.size()),
+                [&](Size i) { sums_[static_cast<std::size_t>(i)] = f(pieces_[static_cast<std::size_t>(i)]); });
   double total = 0;
   for (const double one : sums_) total += one;
   return total;
 }
 
 template <class T>
-double WholeUpdate<T>::penalize(T* gradients, double share) {
+double WholeUpdate<T>::penalize(const Team& team, T* gradients, double share) {
   if (!penalized_) return 0;
   const T part = shared_ ? static_cast<T>(share) : T(1);
-  return sum([&](const Piece& piece) {
+  return sum(team, [&](const Piece& piece) {
     if (piece.l1 == 0 && piece.l2 == 0) return 0.0;
     return common_.kernels.penalize(piece.size, common_.parameters + piece.offset, part * piece.l1, part * piece.l2,
                                     gradients + piece.offset);
@@ -60,16 +52,16 @@ double WholeUpdate<T>::penalize(T* gradients, double share) {
 }
 
 template <class T>
-double WholeUpdate<T>::penalty(double share) {
-  return penalized_ ? penalize(unused_.reserve(common_.parameter_count), share) : 0;
+double WholeUpdate<T>::penalty(const Team& team, double share) {
+  return penalized_ ? penalize(team, unused_.reserve(common_.parameter_count), share) : 0;
 }
 
 template <class T>
-void WholeUpdate<T>::apply(T* gradients, const double* coefficients) {
+void WholeUpdate<T>::apply(const Team& team, T* gradients, const double* coefficients) {
   const Kernels<T>& k = common_.kernels;
   T factor = 1;
   if (clip_value_ > 0 || clip_norm_ > 0) {
-    const double squares = sum([&](const Piece& piece) {
+    const double squares = sum(team, [&](const Piece& piece) {
       T* g = gradients + piece.offset;
       if (clip_value_ > 0) k.limit_values(piece.size, static_cast<T>(clip_value_), g);
       return clip_norm_ > 0 ? k.sum_of_squares(piece.size, g) : 0.0;
@@ -77,7 +69,7 @@ void WholeUpdate<T>::apply(T* gradients, const double* coefficients) {
     if (clip_norm_ > 0) factor = static_cast<T>(std::min(1.0, clip_norm_ / (std::sqrt(squares) + 1e-6)));
   }
   T* average = average_ > 0 ? common_.state + common_.states * common_.state_stride : nullptr;
-  sum([&](const Piece& piece) {
+  sum(team, [&](const Piece& piece) {
     T *w = common_.parameters + piece.offset, *g = gradients + piece.offset;
     if (factor < 1) k.scale_values(piece.size, factor, g);
     common_.update(1, piece.size, w, piece.size, g, piece.size, state_at(common_.state, piece.offset),

@@ -20,11 +20,11 @@ class WholeUpdate {
 
   /// Adds the gradients of the penalties; gives their value. `share` is 1 over the weight of the batch, and counts
   /// where the plan says that its rows share them.
-  double penalize(T* gradients, double share);
-  double penalty(double share);
+  double penalize(const Team& team, T* gradients, double share);
+  double penalty(const Team& team, double share);
 
   /// Clips the gradients, updates the parameters by them, moves the average.
-  void apply(T* gradients, const double* coefficients);
+  void apply(const Team& team, T* gradients, const double* coefficients);
 
   T* gradients() { return gradients_.reserve(common_.parameter_count); }
 
@@ -35,8 +35,7 @@ class WholeUpdate {
     T l1, l2;
   };
   template <class Function>
-  double sum(Function f);
-  int threads() const;
+  double sum(const Team& team, const Function& f);
 
   const Common<T>& common_;
   double clip_norm_, clip_value_, average_;

@@ -1,14 +1,19 @@
+#include <algorithm>
+
 #include "base/aligned_buffer.hpp"
 #include "densegrad/ops.hpp"
 #include "dispatch/dispatch.hpp"
 #include "ops/products.hpp"
+#include "ops/thread_choice.hpp"
 
 namespace densegrad {
 namespace {
 
-double multiply_adds(Size batch, Size in, Size out) {
-  return static_cast<double>(batch) * static_cast<double>(in) * static_cast<double>(out);
-}
+// By multiply-adds. Each of the caller's threads measures for itself.
+thread_local ThreadChoices forward_choices, backward_choices;
+
+// Multiply-adds; of nothing, 1.
+Size work(Size batch, Size in, Size out) { return std::max<Size>(batch * in * out, 1); }
 
 // A row-major matrix copied into panels.
 template <class T>
@@ -33,12 +38,12 @@ void dense_forward(Size batch, Size in, Size out, const T* x, const T* w, const 
   const Call call;
   const Kernels<T>& k = kernels<T>();
   const Packed<T> x_panels(k, batch, in, x), z_panels(batch, out);
-  const int threads = threads_for(multiply_adds(batch, in, out));
   ForwardProduct<T> product;
-  product.prepare(k, x_panels.panels(), w, b, z_panels.panels(), z_panels.panels(), {}, threads);
   AlignedBuffer<T> scratch;
-  const Help<T> help{scratch.reserve(product.scratch())};
-  run_team(threads, [&](const Team& team) { product.run(team, help); });
+  run_on_team(forward_choices, work(batch, in, out), [&](const Team& team) {
+    product.prepare(k, x_panels.panels(), w, b, z_panels.panels(), z_panels.panels(), {}, team.most());
+    product.run(team, {scratch.reserve(product.scratch())});
+  });
   unpack<T>(k, z_panels.panels(), z);
 }
 
@@ -47,14 +52,13 @@ void dense_backward(Size batch, Size in, Size out, const T* dz, const T* x, cons
   const Call call;
   const Kernels<T>& k = kernels<T>();
   const Packed<T> x_panels(k, batch, in, x), dz_panels(k, batch, out, dz), dx_panels(batch, in);
-  const int threads = threads_for(multiply_adds(batch, in, out));
   BackwardProduct<T> product;
-  product.prepare(k, dz_panels.panels(), w, dx_panels.panels(), {}, {}, {}, threads);
   WeightProduct<T> weights;
-  weights.prepare(k, x_panels.panels(), dz_panels.panels(), threads);
   AlignedBuffer<T> scratch;
-  const Help<T> help{scratch.reserve(product.scratch())};
-  run_team(threads, [&](const Team& team) {
+  run_on_team(backward_choices, work(batch, in, out), [&](const Team& team) {
+    product.prepare(k, dz_panels.panels(), w, dx_panels.panels(), {}, {}, {}, team.most());
+    weights.prepare(k, x_panels.panels(), dz_panels.panels(), team.most());
+    const Help<T> help{scratch.reserve(product.scratch())};
     product.run(team, help);
     weights.run(team, {dw}, {db}, help);
   });

@@ -84,12 +84,11 @@ void ForwardProduct<T>::prepare(const Kernels<T>& kernels, Panels<const T> x, co
 
 template <class T>
 void ForwardProduct<T>::run(const Team& team, const Help<T>& help) {
-  T* packed = help.scratch + team.rank() * packed_size_;
-  team.for_each(static_cast<Size>(tasks_.size()), [&](Size i) {
+  team.for_each(static_cast<Size>(tasks_.size()), [&](Size i, int rank) {
     Task& task = tasks_[static_cast<std::size_t>(i)];
     Sweep<T>& s = task.sweep;
-    s.packed = packed;
-    s.upcoming = help.upcoming;
+    s.packed = help.scratch + rank * packed_size_;
+    s.upcoming = help.upcoming_of(rank);
     if (one_row_) {
       kernels_->row_product(s);
     } else if (s.b_stride == 1) {
@@ -155,13 +154,13 @@ void BackwardProduct<T>::pack(Size panel, T* target) const {
 template <class T>
 void BackwardProduct<T>::run(const Team& team, const Help<T>& help) {
   if (shared_) team.for_each(panels_, [&](Size p) { pack(p, help.scratch + p * packed_size_); });
-  T* own = help.scratch + team.rank() * packed_size_;
-  team.for_each(static_cast<Size>(tasks_.size()), [&](Size i) {
+  team.for_each(static_cast<Size>(tasks_.size()), [&](Size i, int rank) {
     Task& task = tasks_[static_cast<std::size_t>(i)];
     Sweep<T>& s = task.sweep;
-    s.upcoming = help.upcoming;
-    if (!shared_) pack(task.panel, own);
-    s.b = shared_ ? help.scratch + task.panel * packed_size_ : own;
+    T* packed = help.scratch + (shared_ ? task.panel : rank) * packed_size_;
+    if (!shared_) pack(task.panel, packed);
+    s.b = packed;
+    s.upcoming = help.upcoming_of(rank);
     kernels_->sweep(s);
     if (f_.activation != kIdentity) {
       kernels_->activation_backward[f_.activation](s.rows, s.columns, s.c, kPanel<T>, task.z, kPanel<T>, task.y,
@@ -232,9 +231,9 @@ void WeightProduct<T>::bias(const Task& task, const Destination<T>& db) const {
 
 template <class T>
 void WeightProduct<T>::run(const Team& team, const Destination<T>& dw, const Destination<T>& db, const Help<T>& help) {
-  team.for_each(static_cast<Size>(tasks_.size()), [&](Size i) {
+  team.for_each(static_cast<Size>(tasks_.size()), [&](Size i, int rank) {
     Task& task = tasks_[static_cast<std::size_t>(i)];
-    if (dw.target != nullptr) weights(task, dw, help.upcoming);
+    if (dw.target != nullptr) weights(task, dw, help.upcoming_of(rank));
     if (db.target != nullptr && task.column >= 0) bias(task, db);
   });
 }

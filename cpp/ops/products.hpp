@@ -1,7 +1,8 @@
 #pragma once
 
 // The three products of a dense layer, on panels. Each is prepared once for matrices that stay where they are, as a
-// list of tasks; running it then takes neither a division nor an allocation.
+// list of tasks that may be shared by so many threads; running it on these or fewer takes neither a division nor an
+// allocation.
 
 #include <vector>
 
@@ -18,12 +19,14 @@ struct Fused {
   const double* attributes = nullptr;
 };
 
-/// Memory that a running product may use, `scratch` elements of it for all threads together, and rows to ask for
-/// meanwhile (one for each thread). How often a product asks is its number of rounds.
+/// Memory that a running product may use, `scratch` elements of it for all threads together, and the rows that each
+/// thread asks for meanwhile. How often a product asks is its number of rounds.
 template <class T>
 struct Help {
   T* scratch = nullptr;
-  Upcoming* upcoming = nullptr;
+  Upcoming* upcoming = nullptr;  // by thread, or null
+
+  Upcoming* upcoming_of(int rank) const { return upcoming == nullptr ? nullptr : upcoming + rank; }
 };
 
 /// y = f(z), z = x w + b. w (x.columns, z.columns) row-major, b (z.columns) or null; y may be z.

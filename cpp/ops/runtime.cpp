@@ -3,7 +3,11 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <exception>
+#include <future>
 #include <stdexcept>
+#include <thread>
+#include <vector>
 
 #include "dispatch/dispatch.hpp"
 #include "ops/cpu_limit.hpp"
@@ -28,14 +32,38 @@ std::atomic<bool> forked{false};
 
 }  // namespace
 
+// Asked before every step on several threads, so what needs the system is looked up once.
 int usable_threads() {
 #ifdef _OPENMP
   if (forked || omp_in_parallel()) return 1;
-  const int allowed = omp_get_max_threads();
-  if (chosen > 0) return allowed < allowed_then ? std::min<int>(chosen, allowed) : chosen.load();  // limited since then
-  if (allowed != omp_get_num_procs() || std::getenv("OMP_NUM_THREADS") != nullptr) return allowed;  // somebody's choice
-  static const int limit = cpu_limit();
-  return std::min(allowed, limit);
+  static const int processors = omp_get_num_procs(), paid = cpu_limit();
+  static const bool told = std::getenv("OMP_NUM_THREADS") != nullptr;
+  const int most = omp_get_thread_limit(), allowed = std::min(omp_get_max_threads(), most);
+  if (chosen > 0) return std::min<int>(chosen, allowed < allowed_then ? allowed : most);  // limited since then, or not
+  if (told || allowed != processors) return allowed;                                      // somebody's choice
+  return std::min(allowed, paid);
+#else
+  return 1;
+#endif
+}
+
+int startable_threads([[maybe_unused]] int wanted) {
+#ifdef _OPENMP
+  thread_local int kept = 1;  // by OpenMP, which lets those go that a region does not take
+  if (wanted > kept) {
+    std::vector<std::thread> threads;
+    std::promise<void> all;  // of them have to be there at once
+    try {
+      const std::shared_future<void> end = all.get_future();
+      threads.reserve(static_cast<std::size_t>(wanted));
+      while (static_cast<int>(threads.size()) < wanted - 1) threads.emplace_back([end] { end.wait(); });
+    } catch (const std::exception&) {  // of std::system_error, std::bad_alloc: as many as there are
+    }
+    all.set_value();
+    for (std::thread& thread : threads) thread.join();
+    wanted = static_cast<int>(threads.size()) + 1;
+  }
+  return kept = wanted;
 #else
   return 1;
 #endif
@@ -48,7 +76,7 @@ void set_num_threads(int threads) {
     throw std::invalid_argument("set_num_threads: expected at least 1 thread, got " + std::to_string(threads));
   }
 #ifdef _OPENMP
-  allowed_then = omp_get_max_threads();
+  allowed_then = std::min(omp_get_max_threads(), omp_get_thread_limit());
   chosen = threads;
 #endif
 }

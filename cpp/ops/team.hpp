@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <exception>
+#include <type_traits>
 
 #include "densegrad/types.hpp"
-#include "ops/barrier.hpp"
 #include "ops/flush_denormals.hpp"
+#include "ops/shared_tasks.hpp"
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -16,12 +18,13 @@
 
 namespace densegrad {
 
-/// Multiply-adds below which waking a second thread costs more than it saves.
-inline constexpr double kParallelWork = 1e6;
-
 /// Threads that may be used: 1 in a child of fork(), where the parent's OpenMP threads do not exist, and 1 inside a
 /// parallel region of the caller's.
 int usable_threads();
+
+/// How many of so many threads a parallel region of this thread's can have. OpenMP ends the process where it cannot
+/// make one, so threads of our own are made first; those that OpenMP keeps from the region before need no such trial.
+int startable_threads(int wanted);
 
 /// How many calls into the engine are running, whatever thread of the program made them.
 inline std::atomic<int> calls_running{0};
@@ -38,59 +41,92 @@ class Call {
   FlushDenormals flush_;
 };
 
-/// Threads that a call takes for so many multiply-adds; it shares those that may be used with the other calls.
-inline int threads_for(double work) {
-  if (work < kParallelWork) return 1;
+/// Threads that a call may take: it shares those that may be used with the other calls.
+inline int threads_for_call() {
   const int calls = calls_running.load(std::memory_order_relaxed);
   return calls <= 1 ? usable_threads() : std::max(1, usable_threads() / calls);
 }
 
-/// One of the threads that run something together. Each of them calls the same functions in the same order.
+/// The threads that run something together. One of them, the leader, runs it; the others take part in its loops.
 class Team {
  public:
   Team() = default;  // one thread alone
-  Team(int rank, int size, Barrier& barrier) : rank_(rank), size_(size), barrier_(&barrier) {}
+  Team(SharedTasks& tasks, int size) : tasks_(size > 1 ? &tasks : nullptr), size_(size) {}
 
-  int rank() const { return rank_; }
   int size() const { return size_; }
 
-  /// Calls task(i) for this thread's share of [0, count), then waits for the others. A task throws nothing.
-  template <class Task>
-  void for_each(Size count, Task task) const {
-    if (size_ == 1) {  // without the divisions
-      for (Size i = 0; i < count; ++i) task(i);
-      return;
-    }
-    const Size last = count * (rank_ + 1) / size_;
-    for (Size i = count * rank_ / size_; i < last; ++i) task(i);
-    wait();
+  /// The most threads that a team may have at another time, for which plans and scratch are made.
+  int most() const { return std::max(most_, size_); }
+
+  /// The same team with at most so many threads for one step, in which the leader goes on alone once it has slept for
+  /// so many seconds.
+  Team with(int threads, int most, double patience) const {
+    Team team = *this;
+    team.size_ = std::min(threads, size_);
+    team.most_ = most;
+    if (tasks_ != nullptr) team.patience_ = tasks_->slept() + patience;
+    return team;
   }
 
-  /// Returns when every thread of the team has called it.
-  void wait() const {
-    if (size_ > 1) barrier_->wait(size_);
+  /// The same team with at most so many threads.
+  Team with_at_most(int threads) const {
+    Team team = *this;
+    team.size_ = std::min(threads, size_);
+    return team;
+  }
+
+  /// Calls task(i), or task(i, rank) where it wants to know the thread's number, for each i in [0, count). A task
+  /// throws nothing.
+  template <class Task>
+  void for_each(Size count, const Task& task) const {
+    if (size_ == 1 || count <= 1 || tasks_->slept() > patience_) {
+      for (Size i = 0; i < count; ++i) call(task, i, 0);
+      return;
+    }
+    const auto one = [](const void* function, Size i, int rank) { call(*static_cast<const Task*>(function), i, rank); };
+    tasks_->run(size_, count, one, &task);
   }
 
  private:
-  int rank_ = 0;
+  template <class Task>
+  static void call(const Task& task, Size i, [[maybe_unused]] int rank) {
+    if constexpr (std::is_invocable_v<const Task&, Size, int>) {
+      task(i, rank);
+    } else {
+      task(i);
+    }
+  }
+
+  SharedTasks* tasks_ = nullptr;
   int size_ = 1;
-  Barrier* barrier_ = nullptr;
+  int most_ = 1;
+  double patience_ = 0;
 };
 
-/// Calls body(team) on each of at most so many threads. It throws nothing where there are several.
+/// Calls body(team) on one thread, with a team of at most so many. What it throws comes out behind the parallel region.
 template <class Body>
-void run_team([[maybe_unused]] int threads, Body body) {
+void run_team([[maybe_unused]] int threads, const Body& body) {
 #ifdef _OPENMP
+  if (threads > 1) threads = startable_threads(threads);
   if (threads > 1) {
     const KeepDenormals keep;
-    Barrier barrier;
+    SharedTasks tasks;
+    std::exception_ptr thrown;
 #pragma omp parallel num_threads(threads)
     {
       const FlushDenormals flush;
-      const Team team(omp_get_thread_num(), omp_get_num_threads(), barrier);  // which may be fewer than were asked for
-      body(team);
-      team.wait();  // so that nobody has to at the end of the region
+      if (omp_get_thread_num() == 0) {
+        try {
+          body(Team(tasks, omp_get_num_threads()));  // which may be fewer than were asked for
+        } catch (...) {
+          thrown = std::current_exception();
+        }
+        tasks.end();
+      } else {
+        tasks.help(omp_get_thread_num());
+      }
     }
+    if (thrown) std::rethrow_exception(thrown);
     return;
   }
 #endif

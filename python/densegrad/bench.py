@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, mode
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,12 @@ from densegrad import info
 from densegrad.layers import Dense
 from densegrad.model import Sequential
 from densegrad.optimizers import SGD
+from densegrad.threads import get_num_threads, set_num_threads
 from densegrad.training import Trainer
 
 LEARNING_RATE = 1e-3
 _BLOCKS = 5
+_WARM_BLOCKS = 3  # in which threads are chosen
 _BLOCK_SECONDS = 0.05
 _QUICK_BATCHES = 2
 
@@ -85,17 +87,57 @@ ROWS = (
 )
 
 
-def run_bench(quick: bool = False) -> None:
-    """Time every row and print a table; ``quick`` makes one step of each, and two in ``fit``."""
+def run_bench(quick: bool = False, threads: bool = False) -> None:
+    """Time every row and print a table.
+
+    Args:
+        quick: One step of each row, and two in ``fit``.
+        threads: One thread beside as many as the core chooses, instead of steps beside ``fit``.
+    """
     facts = info.facts()
     print(
         f"densegrad {facts['version']}, {facts['backend']} backend, instruction set {facts['instruction set']}, "
         f"threads {facts['threads']}; float32, plain SGD; microseconds a step"
     )
+    if threads:
+        _print_threads(quick)
+        return
     print(f"{'network, batch':<20} {'step':>10} {'in fit':>10} {'GFLOP/s':>10}")
     for row in ROWS:
         step, in_fit = _step_seconds(row, quick), _fit_seconds(row, quick)
         print(f"{row.title:<20} {_us(step)} {_us(in_fit)} {row.flops / step / 1e9:10.3g}", flush=True)
+
+
+def _print_threads(quick: bool) -> None:
+    limit = get_num_threads()
+    print(f"{'network, batch':<20} {'1 thread':>10} {f'up to {limit}':>10} {'gain':>10} {'chosen':>10}")
+    for row in ROWS:
+        one, several, chosen = _seconds_by_threads(row, limit, quick)
+        gain = median(a / b for a, b in zip(one, several, strict=True))
+        print(f"{row.title:<20} {_us(median(one))} {_us(median(several))} {gain:10.2f} {mode(chosen):>10}", flush=True)
+
+
+def _seconds_by_threads(row: Row, limit: int, quick: bool) -> tuple[list[float], list[float], list[int]]:
+    """A step's seconds in blocks on one thread, in blocks on up to ``limit`` between them, and the number chosen."""
+    sides = {1: row.trainer(), limit: row.trainer()}
+    seconds: dict[int, list[float]] = {threads: [] for threads in sides}
+    chosen: list[int] = []
+    x, y = row.data()
+    try:
+        for block in range(1 if quick else _WARM_BLOCKS + _BLOCKS):
+            for threads, trainer in sides.items():
+                set_num_threads(threads)
+                count, start = 0, time.perf_counter()
+                while count == 0 or (not quick and time.perf_counter() - start < 2 * _BLOCK_SECONDS):
+                    trainer.step(x, y)
+                    count += 1
+                if quick or block >= _WARM_BLOCKS:
+                    seconds[threads].append((time.perf_counter() - start) / count)
+                    if threads == limit:
+                        chosen.append(trainer.ready().threads)
+    finally:
+        set_num_threads(limit)
+    return seconds[1], seconds[limit], chosen
 
 
 def _us(seconds: float) -> str:

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif options.command == "bench":
             from densegrad.bench import run_bench
 
-            run_bench(options.quick)
+            run_bench(options.quick, options.threads)
         else:
             for name, value in info.facts().items():
                 print(f"{name + ':':<17} {value}")
@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("info", help="print version, backend, instruction set, threads and OpenMP runtime")
     bench = commands.add_parser("bench", help="time training steps of networks from tiny to large")
     bench.add_argument("--quick", action="store_true", help="run each just long enough to see it work")
+    bench.add_argument("--threads", action="store_true", help="one thread beside as many as the core chooses")
     return parser
 
 

@@ -34,6 +34,11 @@ class Pieces:
             self._to_prediction = _Chain(plan, plan.loss.prediction, parameters)
         self._gradients = np.zeros_like(parameters)
 
+    @property
+    def threads(self) -> int:
+        """Threads that the last step of the parts on the backend ran on."""
+        return int(self._updates.threads)
+
     def predict(self, x: FloatArray) -> FloatArray:
         """The last layer's output."""
         return self._to_output.predict(x)

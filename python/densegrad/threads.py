@@ -6,11 +6,13 @@ from densegrad import _backend, _check
 
 
 def set_num_threads(threads: int) -> None:
-    """Let every operation use so many threads from now on.
+    """Let every operation use up to so many threads from now on.
 
-    Wins over ``OMP_NUM_THREADS``, and that over the limit of the process's control group. Results have the same
-    bits for any number. Other libraries' threads stay as they are; a lower limit that threadpoolctl sets later
-    holds while it lasts. The NumPy backend's threads are those of NumPy's own library, and not meant.
+    How many a step takes, the core finds by measuring, so that two never cost more than one; ``densegrad bench
+    --threads`` shows what it chose. The limit wins over ``OMP_NUM_THREADS``, and that over the limit of the
+    process's control group; ``OMP_THREAD_LIMIT`` holds in any case. Results have the same bits for any number. Other
+    libraries' threads stay as they are; a lower limit that threadpoolctl sets later holds while it lasts. The NumPy
+    backend's threads are those of NumPy's own library, and not meant.
 
     Args:
         threads: At least 1.
@@ -28,5 +30,5 @@ def set_num_threads(threads: int) -> None:
 
 
 def get_num_threads() -> int:
-    """Threads that an operation of the backend in use may take now; 1 for NumPy, whose own are not counted."""
+    """The most threads that an operation of the backend in use takes now; 1 for NumPy, whose own are not counted."""
     return int(_backend.active().runtime()["threads"])

@@ -11,6 +11,7 @@
 #include "densegrad/ops.hpp"
 #include "densegrad/runtime.hpp"
 #include "networks.hpp"
+#include "ops/thread_choice.hpp"
 
 #if defined(_OPENMP)
 #include <omp.h>  // the only way to run one program on several numbers of threads
@@ -60,11 +61,17 @@ std::vector<T> trained(Size batch = kBatch) {
 
 #if defined(_OPENMP)
 
-// For as long as it lives, an operation may use that many threads.
+// For as long as it lives, every step runs on that many threads.
 class Threads {
  public:
-  explicit Threads(int count) : before_(omp_get_max_threads()) { omp_set_num_threads(count); }
-  ~Threads() { omp_set_num_threads(before_); }
+  explicit Threads(int count) : before_(omp_get_max_threads()) {
+    omp_set_num_threads(count);
+    force_threads({count});
+  }
+  ~Threads() {
+    force_threads({});
+    omp_set_num_threads(before_);
+  }
 
  private:
   int before_;
@@ -143,6 +150,33 @@ TEST_CASE_TEMPLATE("the number of threads may change from step to step", T, floa
     return losses;
   };
   CHECK(same_bits(stepped({1, 8, 2, 5, 1, 3}), stepped({1, 1, 1, 1, 1, 1})));
+}
+
+TEST_CASE_TEMPLATE("the number of threads may change within one call of many steps", T, float, double) {
+  const Plan plan = large_plan();
+  const Size rows = 5 * kBatch + 17;  // the last batch is smaller
+  const auto trained_by = [&](int most, const std::vector<int>& counts) {
+    const Threads some(most);
+    force_threads(counts);
+    Random random(3);
+    std::vector<T> parameters(static_cast<std::size_t>(plan.parameter_count)), state(2 * parameters.size());
+    for (T& one : parameters) one = static_cast<T>(random.uniform(-0.3, 0.3));
+    std::vector<T> x(static_cast<std::size_t>(rows * kIn));
+    for (T& one : x) one = static_cast<T>(random.uniform(-0.3, 0.3));
+    std::vector<Index> labels, order;
+    for (Size i = 0; i < rows; ++i) labels.push_back(random.whole(0, kOut - 1)), order.push_back((7 * i) % rows);
+    const std::vector<double> rates(6, 0.01);
+    std::vector<double> losses(6);
+    Network<T> network(plan, parameters.data(), state.data());
+    const Steps steps{order.data(), rows, 0, 6, kBatch, rates.data(), losses.data(), 0};
+    CHECK(network.run_steps({rows, x.data(), {nullptr, labels.data()}}, steps) == 6);
+    parameters.insert(parameters.end(), losses.begin(), losses.end());
+    return parameters;
+  };
+  const std::vector<T> alone = trained_by(1, {1});
+  CHECK(same_bits(trained_by(8, {1, 8, 2, 5, 1, 3}), alone));
+  CHECK(same_bits(trained_by(5, {5, 1, 4, 2, 3}), alone));
+  CHECK(same_bits(trained_by(2, {1, 2}), alone));
 }
 
 // Numbers below the smallest normal count as zero whichever thread meets them.

@@ -32,6 +32,17 @@ def test_bench_prints_every_row_with_positive_numbers(backend, capsys):
         assert all(float(number) > 0 for number in found.groups())
 
 
+def test_bench_shows_the_threads_that_steps_ran_on(backend, capsys):
+    before = dg.get_num_threads()
+    assert cli.main(["bench", "--quick", "--threads"]) == 0
+    _, titles, *lines = capsys.readouterr().out.splitlines()
+    assert titles.split() == ["network,", "batch", "1", "thread", "up", "to", str(before), "gain", "chosen"]
+    for row, line in zip(ROWS, lines, strict=True):
+        found = re.fullmatch(rf"{row.title} +{NUMBER} +{NUMBER} +{NUMBER} +1", line)  # as a first step always does
+        assert found, line
+    assert dg.get_num_threads() == before
+
+
 def test_rows_count_the_products_of_a_step():
     by_name = {row.name: row for row in ROWS}
     assert len(by_name) == len(ROWS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import multiprocessing
 import os
 import signal
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -136,7 +138,8 @@ def interrupt_fit():
         assert np.isfinite(trainer.step(x, y))
 
 
-def fit_on_some_threads():
+def fit_on_some_threads(*forced):
+    force_threads(*map(int, forced))
     bits = hashlib.sha256()
     for hidden, batch_size, rows in [(5, 3, 50), (128, 64, 640), (257, 200, 1000), (700, 512, 1024)]:
         model = classifier(hidden)
@@ -153,6 +156,15 @@ def fit_on_some_threads():
     for part in (model.parameters, model.predict(x)):
         bits.update(part.tobytes())
     print(bits.hexdigest())
+
+
+def count_threads():
+    """Threads that each of four steps runs on."""
+    (x, y), trainer = batches(1)[3], dg.Trainer(classifier(), "cross_entropy", dg.SGD(0.05))
+    force_threads(3, 3, 1, 2)
+    for _ in range(4):
+        trainer.step(x, y)
+        print(trainer.ready().threads)
 
 
 def learned(seed):
@@ -175,8 +187,15 @@ def train_in_joblib(kind):
     expected = [learned(seed) for seed in range(3)]
     with joblib.parallel_config(backend=kind):
         results = joblib.Parallel(n_jobs=2)(joblib.delayed(learned)(seed) for seed in range(3))
+    exact = {"rtol": 0, "atol": 0}
+    sums_of_other_threads = {"rtol": 1e-4, "atol": 1e-5}  # joblib limits those of NumPy's library in its children
     for got, right in zip(results, expected, strict=True):
-        np.testing.assert_array_equal(got, right)
+        np.testing.assert_allclose(got, right, **exact if dg.backend() == "core" else sums_of_other_threads)
+
+
+def force_threads(*threads):
+    """Run the steps of the core on these numbers of threads in turn."""
+    importlib.import_module("densegrad._core").force_threads(list(threads))
 
 
 def choose_threads():
@@ -196,6 +215,42 @@ def choose_threads():
     assert dg.get_num_threads() == 1
 
 
+def heed_the_limit_of_openmp():
+    assert dg.get_num_threads() == 2  # OMP_THREAD_LIMIT, below OMP_NUM_THREADS
+    dg.set_num_threads(5)
+    assert dg.get_num_threads() == 2
+    force_threads(5)
+    learned(0)
+
+
+def train_where_no_thread_can_be_made():
+    import resource  # where there is one
+
+    dg.set_num_threads(2)
+    (x, y), model = batches(1)[3], classifier()
+    trainer = dg.Trainer(model, "cross_entropy", dg.SGD(0.05))
+    force_threads(1)
+    trainer.step(x, y)  # takes the memory it needs
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    room = 4 << 20  # less than the stack of a thread
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + room,) * 2)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        threading.Thread(target=int).start()
+    force_threads(2)
+    for _ in range(3):
+        trainer.step(x, y)
+    assert trainer.ready().threads == 1
+    print(hashlib.sha256(model.parameters.tobytes()).hexdigest())
+
+
+def train_on_one_thread():
+    (x, y), model = batches(1)[3], classifier()
+    trainer = dg.Trainer(model, "cross_entropy", dg.SGD(0.05))
+    for _ in range(4):
+        trainer.step(x, y)
+    print(hashlib.sha256(model.parameters.tobytes()).hexdigest())
+
+
 def keep_affinity():
     before = os.sched_getaffinity(0)
     dg.set_num_threads(8)
@@ -213,6 +268,26 @@ def test_a_number_of_threads_is_chosen_and_limited_as_the_documentation_says(bac
     if backend == "numpy":
         pytest.skip("promised of the core; NumPy's threads are its library's")
     play("choose_threads", backend, OMP_NUM_THREADS="3")
+    play("heed_the_limit_of_openmp", backend, OMP_NUM_THREADS="3", OMP_THREAD_LIMIT="2")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="this system does not tell its memory there")
+def test_training_stays_on_one_thread_where_no_other_can_be_made(backend):
+    if backend == "numpy":
+        pytest.skip("promised of the core; NumPy's threads are its library's")
+    limited = play("train_where_no_thread_can_be_made", backend, OMP_NUM_THREADS="2")
+    assert limited == play("train_on_one_thread", backend, OMP_NUM_THREADS="1")
+
+
+def test_the_core_divides_its_work_by_openmp(backend):
+    if backend == "numpy":
+        pytest.skip("promised of the core; NumPy's threads are its library's")
+    core = importlib.import_module("densegrad._core")
+    assert core.runtime()["openmp"].startswith("OpenMP")
+    calls = (b"GOMP_parallel", b"__kmpc_fork_call")  # what compilers make of `#pragma omp parallel`
+    assert any(call in Path(core.__file__).read_bytes() for call in calls)
+    threads = play("count_threads", backend, OMP_NUM_THREADS="3").split()
+    assert [int(count) for count in threads] == [3, 3, 1, 2]
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system has no affinity")
@@ -255,7 +330,9 @@ def test_an_interrupted_fit_is_whole_and_counts_the_updates_made(backend):
 def test_the_number_of_threads_changes_no_bit(backend):
     if backend == "numpy":
         pytest.skip("promised of the core; NumPy's sums are its library's")
-    results = {play("fit_on_some_threads", backend, OMP_NUM_THREADS=str(n)) for n in (1, 2, 3, 5, 8)}
+    choices = ["1", "2", "3", "5", "8", "1 2", "8 1 3 2 5"]  # for each step the next of them
+    results = {play("fit_on_some_threads", backend, *each.split(), OMP_NUM_THREADS="8") for each in choices}
+    results.add(play("fit_on_some_threads", backend, OMP_NUM_THREADS="8"))  # as it comes
     assert len(results) == 1
 
 

@@ -111,6 +111,9 @@ class Network {
   /// Updates are counted from the first epoch on; the order comes from the seed (0 where parameters are borrowed).
   double run_epoch(const Batch<T>& data, Size batch_size, double learning_rate);
 
+  /// Threads that the last training step ran on: found by measuring, at most get_num_threads().
+  int threads() const;
+
   /// The flat buffer, plan.parameter_count numbers.
   T* parameters();
   const T* parameters() const;

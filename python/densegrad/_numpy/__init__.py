@@ -10,6 +10,7 @@ from densegrad._numpy.network import Network
 from densegrad._numpy.ops import (
     activation_backward,
     activation_forward,
+    force_threads,
     loss,
     optimizer_update,
     runtime,
@@ -23,6 +24,7 @@ __all__ = [
     "activation_forward",
     "dense_backward",
     "dense_forward",
+    "force_threads",
     "loss",
     "optimizer_update",
     "runtime",

@@ -30,6 +30,11 @@ class Network:
         self._buffers: dict[int, FloatArray] = {}
         self._forward_step = 0
 
+    @property
+    def threads(self) -> int:
+        """Threads that the last step ran on; those of NumPy's library are not counted."""
+        return 1
+
     def predict(self, x: FloatArray, *, out: FloatArray | None = None) -> FloatArray:
         """The last layer's output for any number of rows; keeps nothing.
 

@@ -75,6 +75,10 @@ def set_num_threads(threads: int) -> None:
     """Nothing: NumPy's threads are its library's."""
 
 
+def force_threads(threads: list[int]) -> None:
+    """Nothing, as above."""
+
+
 def runtime() -> dict[str, Any]:
     """What ``densegrad info`` prints of this backend."""
     return {"isa": "numpy", "threads": 1, "openmp": "none"}
