@@ -24,6 +24,7 @@ class SharedTasks {
     threads_.store(threads, std::memory_order_relaxed);
     count_.store(count, std::memory_order_relaxed);
     done_.store(0, std::memory_order_relaxed);
+    const unsigned seen = finished_.value();  // before anybody can take the first task, and finish the last
     const Size shares = std::min(threads, kShares);
     shares_.store(static_cast<int>(shares), std::memory_order_relaxed);
     for (Size s = 0; s < shares; ++s) {
@@ -32,7 +33,6 @@ class SharedTasks {
       share.end.store(last, std::memory_order_relaxed);
       share.left.store(last - first, std::memory_order_release);
     }
-    const unsigned seen = finished_.value();
     offered_.raise();
     if (!work(0)) slept_ += finished_.wait(seen);
   }

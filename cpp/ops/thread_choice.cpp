@@ -9,7 +9,8 @@ constexpr double kShare = 0.01;        // of the time that trials may lose
 constexpr double kPatience = 8e-3;     // s that one of them may
 constexpr double kLongest = 3;         // s between trials
 constexpr double kLongStep = 2e-3;     // s, beside which beginning with other threads does not count
-constexpr double kWarmUp = 300e-6;     // s in which threads wake and caches fill
+constexpr double kWarmUp = 300e-6;     // s in which threads wake and caches fill,
+constexpr double kCoolDown = 5e-3;     // and in which OpenMP's look for another region before they sleep
 constexpr double kClockShare = 10e-6;  // s of steps for each that is timed, so that clocks take half a per cent
 constexpr double kBetter = 0.98;       // of the time that more threads must stay below in the end
 constexpr double kLeastCost = 20e-6;   // s that a trial is thought to cost
@@ -106,7 +107,7 @@ double ThreadChoice::cost_of_trying(int level) const {
   const double more =
       means_[static_cast<std::size_t>(level)].value() - means_[static_cast<std::size_t>(level_)].value();
   const double step = means_[static_cast<std::size_t>(level)].value() * rows_;
-  return std::max(0.0, more * rows_ * (step < kLongStep ? 8 + kWarmUp / step : 1));
+  return std::max(0.0, more * rows_ * (step < kLongStep ? 8 + (level == 0 ? kCoolDown : kWarmUp) / step : 1));
 }
 
 void ThreadChoice::took(int threads, double seconds) {
@@ -174,7 +175,7 @@ void ThreadChoice::trial_took(int threads, double seconds) {
     lose();
     return;
   }
-  if (warm_up_ < kWarmUp) {
+  if (warm_up_ < (trial_ == 0 ? kCoolDown : kWarmUp)) {
     warm_up_ += seconds;
     if (seconds < kLongStep) return;
   }
