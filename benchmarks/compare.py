@@ -25,9 +25,9 @@ from report import Place, Result, as_markdown, draw, plural
 from tasks import SQUARES, TASKS
 
 import densegrad as dg
-from densegrad import info
-from densegrad._primitives import names
-from densegrad.bench import Row
+from densegrad._base.primitives import names
+from densegrad._cli import info
+from densegrad._cli.bench import Row
 
 HERE = Path(__file__).parent
 BLOCK_SECONDS = 0.05

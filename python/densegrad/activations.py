@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from densegrad import _check
-from densegrad._primitives import PRIMITIVES, names
+from densegrad._base import check
+from densegrad._base.configured import Configured
+from densegrad._base.primitives import PRIMITIVES, names
 
 __all__ = [
     "ELU",
@@ -45,7 +46,7 @@ def available() -> dict[str, str]:
     return {name: PRIMITIVES[name].formula for name in names("activation")}
 
 
-class ActivationFunction:
+class ActivationFunction(Configured):
     """The base of all activations: a row of the table, with values for its attributes.
 
     >>> import densegrad as dg
@@ -58,7 +59,7 @@ class ActivationFunction:
     primitive: ClassVar[str]
 
     def __init__(self, **attributes: float) -> None:
-        vars(self).update(_check.attributes(type(self).__name__, PRIMITIVES[self.primitive], attributes))
+        vars(self).update(check.attributes(type(self).__name__, PRIMITIVES[self.primitive], attributes))
 
     @property
     def attributes(self) -> dict[str, float]:
@@ -84,9 +85,6 @@ class ActivationFunction:
 
     def __hash__(self) -> int:
         return hash(tuple(self.config().items()) if self._changed() else self.primitive)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self._changed().items())})"
 
     def _changed(self) -> dict[str, float]:
         defaults = {a.name: a.default for a in PRIMITIVES[self.primitive].attributes}
@@ -352,5 +350,5 @@ def resolve(who: str, activation: Any) -> ActivationFunction:
         raise ValueError(
             f"{who}: {activation} learns its slope: give no activation, and {_LAYERS[activation]} behind it"
         )
-    row = _check.primitive(who, "activation", activation)
-    return _CLASSES[row.name](**_check.attributes(who, row, attributes))
+    row = check.primitive(who, "activation", activation)
+    return _CLASSES[row.name](**check.attributes(who, row, attributes))

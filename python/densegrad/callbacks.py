@@ -10,23 +10,70 @@ import io
 import math
 import os
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
-from densegrad import _check
-from densegrad._numpy.types import FloatArray
-from densegrad.files import write_atomically
+from densegrad._base import check
+from densegrad._base.atomic_file import write_atomically
+from densegrad._base.types import FloatArray
+from densegrad._model_core import ModelCore
+from densegrad.optimizers import Optimizer
 
-if TYPE_CHECKING:
-    from densegrad.run import Run
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "EarlyStopping",
+    "LambdaCallback",
+    "ModelCheckpoint",
+    "ReduceLROnPlateau",
+    "Run",
+    "TensorBoard",
+]
+
+
+class Run(Protocol):
+    """One call of ``fit``, as its callbacks see it.
+
+    Attributes:
+        model: The model that is trained.
+        optimizer: Its optimiser.
+        epochs: How many there shall be.
+        epoch: Epochs that are complete.
+        step: Steps of the current epoch that are made.
+        steps: Steps of an epoch; None with an iterable that does not tell how many batches it has.
+        values: What the last complete epoch measured.
+        directions: Whether higher is better, by the names of the history, where a metric tells.
+    """
+
+    model: ModelCore
+    optimizer: Optimizer
+    epochs: int
+    epoch: int
+    step: int
+    steps: int | None
+    values: dict[str, float]
+    directions: Mapping[str, bool]
+
+    @property
+    def history(self) -> Mapping[str, list[float]]:
+        """Of the complete epochs."""
+        ...
+
+    def stop(self, why: str) -> None:
+        """End the run at the next chance."""
+        ...
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Ask for a checkpoint of this moment."""
+        ...
 
 
 class Callback:
     """The base of all callbacks, for those of one's own: each method may be left as it is.
 
-    ``run`` has ``model``, ``optimizer``, ``trainer``, ``history``; ``epochs``, how many there shall be, ``epoch``, how
+    ``run`` has ``model``, ``optimizer``, ``history``; ``epochs``, how many there shall be, ``epoch``, how
     many are complete, ``step`` and ``steps``, made and in all of the current epoch; ``values``, what the last complete
     epoch measured; ``stop(why)``, which ends the run at the next chance.
 
@@ -89,7 +136,7 @@ class LambdaCallback(Callback):
 
     def __init__(self, **functions: Callable[[Run], Any]) -> None:
         for name, function in functions.items():
-            _check.choice("LambdaCallback", "event", name, EVENTS)
+            check.choice("LambdaCallback", "event", name, EVENTS)
             if not callable(function):
                 raise TypeError(f"LambdaCallback: expected {name} as a function of the run, got {function!r}")
             setattr(self, name, function)
@@ -98,21 +145,25 @@ class LambdaCallback(Callback):
 EVENTS = ("on_fit_begin", "on_epoch_begin", "on_steps_end", "on_epoch_end", "on_last_step", "on_fit_end")
 
 
+_LESS_IS_BETTER = ("loss", "mae", "mse", "rmse", "seconds")  # ends of names, where no metric tells
+
+
 class Monitor:
     """A measure of the epochs and the best of it so far.
 
     Args:
         who: Whose it is, for errors.
         name: A name of the history; ``None`` means ``val_loss``, or ``loss`` where there is no validation data.
-        mode: ``"min"``, ``"max"``, or ``"auto"``: less is better of what ends in loss, mae, mse, rmse or seconds.
+        mode: ``"min"``, ``"max"``, or ``"auto"``: as the metric tells; where none does, less is better of what ends in
+            loss, mae, mse, rmse or seconds.
         min_delta: By how much it has to be better to count.
     """
 
     def __init__(self, who: str, name: str | None, mode: str, min_delta: float = 0.0) -> None:
         self.who = who
         self.name = name
-        self.mode = _check.choice(who, "mode", mode, ("auto", "min", "max"))
-        self.min_delta = _check.real(who, "min_delta", min_delta, 0.0)
+        self.mode = check.choice(who, "mode", mode, ("auto", "min", "max"))
+        self.min_delta = check.real(who, "min_delta", min_delta, 0.0)
         self.best: float | None = None
 
     def watched(self, run: Run) -> str:
@@ -134,16 +185,17 @@ class Monitor:
         value = self.value(run)
         if math.isnan(value):
             return False
-        sign = 1 if self._less_is_better(run) else -1
+        sign = -1 if self._higher_is_better(run) else 1
         if self.best is not None and sign * (self.best - value) <= self.min_delta:
             return False
         self.best = value
         return True
 
-    def _less_is_better(self, run: Run) -> bool:
+    def _higher_is_better(self, run: Run) -> bool:
         if self.mode != "auto":
-            return self.mode == "min"
-        return self.name is None or self.name.endswith(("loss", "mae", "mse", "rmse", "seconds"))
+            return self.mode == "max"
+        name = self.watched(run)
+        return run.directions.get(name, not name.endswith(_LESS_IS_BETTER))
 
 
 class EarlyStopping(Callback):
@@ -156,7 +208,8 @@ class EarlyStopping(Callback):
             where there is no validation data.
         patience: Epochs without improvement that are borne, at least 0: one more ends the run.
         min_delta: By how much the measure has to be better to count, at least 0.
-        mode: ``"min"``, ``"max"``, or ``"auto"``: by the name, less is better of losses and errors.
+        mode: ``"min"``, ``"max"``, or ``"auto"``: as the metric tells, or by the name: less is better of losses
+            and errors.
         restore_best: Whether the model ends with the parameters of its best epoch.
         start_from: Epochs at the beginning that do not count.
 
@@ -185,9 +238,9 @@ class EarlyStopping(Callback):
         start_from: int = 0,
     ) -> None:
         who = "EarlyStopping"
-        self.patience = _check.count(who, "patience", patience, low=0)
-        self.restore_best = _check.flag(who, "restore_best", restore_best)
-        self.start_from = _check.count(who, "start_from", start_from, low=0)
+        self.patience = check.count(who, "patience", patience, low=0)
+        self.restore_best = check.flag(who, "restore_best", restore_best)
+        self.start_from = check.count(who, "start_from", start_from, low=0)
         self._monitor = Monitor(who, monitor, mode, min_delta)
         self._forget()
 
@@ -257,10 +310,10 @@ class ReduceLROnPlateau(Callback):
         min_lr: float = 0.0,
     ) -> None:
         who = "ReduceLROnPlateau"
-        self.factor = _check.real(who, "factor", factor, 0.0, 1.0, open_low=True, open_high=True)
-        self.patience = _check.count(who, "patience", patience, low=0)
-        self.cooldown = _check.count(who, "cooldown", cooldown, low=0)
-        self.min_lr = _check.real(who, "min_lr", min_lr, 0.0)
+        self.factor = check.real(who, "factor", factor, 0.0, 1.0, open_low=True, open_high=True)
+        self.patience = check.count(who, "patience", patience, low=0)
+        self.cooldown = check.count(who, "cooldown", cooldown, low=0)
+        self.min_lr = check.real(who, "min_lr", min_lr, 0.0)
         self._monitor = Monitor(who, monitor, mode, min_delta)
         self._waited = self._resting = 0
 
@@ -321,10 +374,10 @@ class ModelCheckpoint(Callback):
         if often and monitor is not None:
             raise ValueError(f"{who}: expected every_epochs with a monitor, which is measured at an epoch's end")
         every_epochs = 1 if every_epochs is None and not often else every_epochs
-        self.every_epochs = None if every_epochs is None else _check.count(who, "every_epochs", every_epochs)
-        self.every_steps = None if every_steps is None else _check.count(who, "every_steps", every_steps)
+        self.every_epochs = None if every_epochs is None else check.count(who, "every_epochs", every_epochs)
+        self.every_steps = None if every_steps is None else check.count(who, "every_steps", every_steps)
         self.every_minutes = (
-            None if every_minutes is None else _check.real(who, "every_minutes", every_minutes, 0.0, open_low=True)
+            None if every_minutes is None else check.real(who, "every_minutes", every_minutes, 0.0, open_low=True)
         )
         self._monitor = None if monitor is None else Monitor(who, monitor, mode)
         self._written = time.monotonic()
@@ -413,7 +466,7 @@ class TensorBoard(Callback):
         self._writer.close()
 
 
-def check(who: str, callbacks: Any) -> tuple[Callback, ...]:
+def resolve(who: str, callbacks: Any) -> tuple[Callback, ...]:
     """The callbacks of a run, refused where one is not one."""
     if isinstance(callbacks, Callback) or not hasattr(callbacks, "__iter__"):
         raise TypeError(f"{who}: expected callbacks as a list such as [dg.EarlyStopping()], got {callbacks!r}")

@@ -13,6 +13,13 @@ from typing import Any
 
 import numpy as np
 
+__all__ = [
+    "read_csv",
+    "read_idx",
+    "read_mnist",
+]
+
+
 _IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _BLOCK = 1 << 16  # bytes read at a time
 MNIST_FILES = {

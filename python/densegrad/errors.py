@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+__all__ = [
+    "DivergenceError",
+]
+
 
 class DivergenceError(ArithmeticError):
     """The loss of a batch is not finite; its update was not made.
@@ -26,8 +30,8 @@ class DivergenceError(ArithmeticError):
         return f"expected a finite loss, got {self.loss} at {where}{advice}"
 
 
-def taken(who: str) -> RuntimeError:
-    """What a second training call on one model is told."""
+def already_training(who: str) -> RuntimeError:
+    """The refusal of a second training call on one model."""
     return RuntimeError(
         f"{who}: expected one call at a time to train a model, got a second one while another is training it; "
         "give each thread a model.copy()"

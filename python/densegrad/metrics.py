@@ -1,8 +1,9 @@
 """Metrics: what a user reads beside the loss.
 
 Each takes (prediction, target, sample_weight) and gives a number. A metric without parameters is a name, one with
-parameters an object, and any function of these three arguments will do. The numbers are scikit-learn's, and where
-it warns of something undefined, its ``zero_division=0`` or NaN is given in silence.
+parameters an object, and any function of these three arguments will do; where it has an attribute
+``higher_is_better``, callbacks go by that. The numbers are scikit-learn's, and where it warns of something undefined,
+its ``zero_division=0`` or NaN is given in silence.
 
 Classes are answered in one of three ways: integer labels (batch,) of two or more outputs, whose answer is the
 largest output; one output, yes where it is at least 1/2; or a target of the prediction's shape (batch, outputs),
@@ -14,13 +15,29 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from densegrad import _check
-from densegrad._configured import Configured
-from densegrad._numpy.types import FloatArray, IndexArray
+from densegrad._base import check
+from densegrad._base.configured import Configured
+from densegrad._base.types import FloatArray, IndexArray
+
+__all__ = [
+    "F1",
+    "ClassMetric",
+    "Metric",
+    "Precision",
+    "Recall",
+    "TopK",
+    "accuracy",
+    "confusion_matrix",
+    "mae",
+    "r2",
+    "rmse",
+    "roc_auc",
+]
+
 
 Metric = Callable[..., float]
 
@@ -28,9 +45,23 @@ _AVERAGES = ("auto", "binary", "macro", "micro", "weighted")
 _TAKEN = ("loss", "seconds")  # a history's own columns
 
 
+_Function = TypeVar("_Function", bound=Metric)
+
+
+def _metric(*, higher_is_better: bool, takes_labels: bool) -> Callable[[_Function], _Function]:
+    """Let a function carry its direction, and whether one-hot targets are turned into labels for it."""
+
+    def told(function: _Function) -> _Function:
+        vars(function).update(higher_is_better=higher_is_better, takes_labels=takes_labels)
+        return function
+
+    return told
+
+
 # ---- of classes
 
 
+@_metric(higher_is_better=True, takes_labels=True)
 def accuracy(prediction: Any, target: Any, sample_weight: FloatArray | None = None) -> float:
     """Share of right answers, between 0 and 1.
 
@@ -47,9 +78,9 @@ def accuracy(prediction: Any, target: Any, sample_weight: FloatArray | None = No
     >>> accuracy([[0.1, 0.9], [0.8, 0.2]], [1, 1])
     0.5
     """
-    p = _check.numeric("accuracy", "prediction", prediction)
-    t = _check.numeric("accuracy", "target", target)
-    _check.some_rows("accuracy", "prediction", p)
+    p = check.numeric("accuracy", "prediction", prediction)
+    t = check.numeric("accuracy", "target", target)
+    check.some_rows("accuracy", "prediction", p)
     if p.ndim == 2 and t.shape == p.shape[:1] and p.shape[1] > 1:
         right = (p.argmax(axis=1) == t).astype(np.float64)
     else:
@@ -60,7 +91,15 @@ def accuracy(prediction: Any, target: Any, sample_weight: FloatArray | None = No
 
 
 class ClassMetric(Configured):
-    """The base of the metrics of classes that have parameters."""
+    """The base of the metrics of classes that have parameters.
+
+    Attributes:
+        higher_is_better: The direction, which callbacks ask for.
+        takes_labels: Whether one-hot targets are turned into labels for it.
+    """
+
+    higher_is_better: ClassVar[bool] = True
+    takes_labels: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -84,7 +123,7 @@ class TopK(ClassMetric):
     """
 
     def __init__(self, k: int) -> None:
-        self.k = _check.count("TopK", "k", k)
+        self.k = check.count("TopK", "k", k)
 
     @property
     def name(self) -> str:
@@ -109,7 +148,7 @@ class _ByClass(ClassMetric):
     _base: ClassVar[str]
 
     def __init__(self, average: str = "auto") -> None:
-        self.average = _check.choice(type(self).__name__, "average", average, _AVERAGES)
+        self.average = check.choice(type(self).__name__, "average", average, _AVERAGES)
 
     @property
     def name(self) -> str:
@@ -197,6 +236,7 @@ class F1(_ByClass):
         return 2 * hits, answered + actual
 
 
+@_metric(higher_is_better=True, takes_labels=True)
 def roc_auc(prediction: Any, target: Any, sample_weight: FloatArray | None = None) -> float:
     """Chance that a row of the class scores above one that is not, ties counting half: the area under the ROC curve.
 
@@ -248,6 +288,7 @@ def confusion_matrix(prediction: Any, target: Any, sample_weight: FloatArray | N
 # ---- of values
 
 
+@_metric(higher_is_better=True, takes_labels=False)
 def r2(prediction: Any, target: Any, sample_weight: FloatArray | None = None) -> float:
     """1 - sum w (t - p)^2 / sum w (t - mean(t))^2, the mean over the outputs: 1 is perfect, 0 the mean's own score.
 
@@ -272,6 +313,7 @@ def r2(prediction: Any, target: Any, sample_weight: FloatArray | None = None) ->
     return float(np.mean(1 - ratio))
 
 
+@_metric(higher_is_better=False, takes_labels=False)
 def mae(prediction: Any, target: Any, sample_weight: FloatArray | None = None) -> float:
     """Mean of abs(p - t) over rows and outputs, as in the arguments of ``r2``.
 
@@ -283,6 +325,7 @@ def mae(prediction: Any, target: Any, sample_weight: FloatArray | None = None) -
     return float(np.average(np.abs(p - t).mean(axis=1), weights=weight))
 
 
+@_metric(higher_is_better=False, takes_labels=False)
 def rmse(prediction: Any, target: Any, sample_weight: FloatArray | None = None) -> float:
     """sqrt(mean over the rows of (p - t)^2), the mean over the outputs; arguments as for ``r2``.
 
@@ -310,7 +353,7 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def check(who: str, metrics: Any) -> dict[str, Metric]:
+def resolve(who: str, metrics: Any) -> dict[str, Metric]:
     """The metrics by the name that a history gives each; names, objects and functions are taken."""
     if isinstance(metrics, str) or not isinstance(metrics, Iterable):
         raise TypeError(f"{who}: expected metrics as a list of names, got {metrics!r}")
@@ -329,9 +372,15 @@ def is_own(metric: Metric) -> bool:
     return getattr(metric, "__module__", None) == __name__
 
 
+def higher_is_better(metric: Metric) -> bool | None:
+    """The direction that a metric tells as ``higher_is_better``; ``None`` where it tells none."""
+    told: bool | None = getattr(metric, "higher_is_better", None)
+    return told
+
+
 def takes_labels(metric: Metric) -> bool:
     """Whether one-hot targets are turned into labels for it."""
-    return is_own(metric) and metric not in (r2, mae, rmse)
+    return bool(getattr(metric, "takes_labels", False))
 
 
 def score(name: str, metric: Metric, prediction: Any, target: Any, sample_weight: Any) -> float:
@@ -347,7 +396,7 @@ def _named(who: str, given: Any) -> tuple[str, Metric]:
     if isinstance(given, str):
         if top := re.fullmatch("top_([0-9]+)_accuracy", given):
             return given, TopK(int(top[1]))
-        return given, METRICS[_check.choice(who, "metric", given, METRICS)]
+        return given, METRICS[check.choice(who, "metric", given, METRICS)]
     if isinstance(given, type) or not callable(given):
         raise TypeError(
             f"{who}: expected metric as a name such as 'accuracy', an object such as dg.metrics.TopK(5) or a function "
@@ -372,28 +421,28 @@ def _answered(
     who: str, prediction: Any, target: Any, sample_weight: Any
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], FloatArray]:
     """p (batch, outputs); the target as (batch,) labels or (batch, outputs) of yes or no; weights (batch,)."""
-    p = _rows(who, _check.numeric(who, "prediction", prediction))
-    t = _check.numeric(who, "target", target)
+    p = _rows(who, check.numeric(who, "prediction", prediction))
+    t = check.numeric(who, "target", target)
     if p.shape[1] > 1 and t.shape == p.shape[:1]:
-        t = _check.labels(who, t, len(p), p.shape[1])
+        t = check.labels(who, t, len(p), p.shape[1])
     else:
-        yes = _alike(who, p, _check.array(who, "target", t, "float64"), labels=True)
-        _check.probabilities(who, "target", yes)
+        yes = _alike(who, p, check.array(who, "target", t, "float64"), labels=True)
+        check.probabilities(who, "target", yes)
         t = yes >= 0.5
     return p, t, _weights(who, sample_weight, len(p))
 
 
 def _valued(who: str, prediction: Any, target: Any, sample_weight: Any) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Prediction and target as (batch, outputs) of float64, weights as (batch,)."""
-    p = _rows(who, _check.converted(who, "prediction", prediction, "float64"))
-    t = _alike(who, p, _check.array(who, "target", target, "float64"), labels=False)
+    p = _rows(who, check.converted(who, "prediction", prediction, "float64"))
+    t = _alike(who, p, check.array(who, "target", target, "float64"), labels=False)
     return p, t, _weights(who, sample_weight, len(p))
 
 
 def _rows(who: str, p: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if p.ndim not in (1, 2) or (p.ndim == 2 and p.shape[1] == 0):
         raise ValueError(f"{who}: expected prediction of shape (batch, outputs), got {p.shape}")
-    _check.some_rows(who, "prediction", p)
+    check.some_rows(who, "prediction", p)
     return p.reshape(len(p), -1)
 
 
@@ -407,7 +456,7 @@ def _alike(who: str, p: np.ndarray[Any, Any], t: FloatArray, *, labels: bool) ->
 
 
 def _weights(who: str, sample_weight: Any, rows: int) -> FloatArray:
-    weights = _check.sample_weight(who, sample_weight, rows, "float64")
+    weights = check.sample_weight(who, sample_weight, rows, "float64")
     return np.ones(rows) if weights is None else weights
 
 

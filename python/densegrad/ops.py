@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from densegrad import _backend, _check
-from densegrad._numpy.types import FloatArray
+from densegrad._base import check
+from densegrad._base.types import FloatArray
+from densegrad._plan import backend
 
 __all__ = [
     "activation_backward",
@@ -47,7 +48,7 @@ def dense_forward(x: Any, w: Any, b: Any = None, *, out: FloatArray | None = Non
     if b is not None:
         _shape(who, "b", b, (w.shape[1],))
     _out(who, out, (len(x), w.shape[1]), x.dtype, apart_from=(x, w, b))
-    z: FloatArray = _backend.active().dense_forward(x, w, b, out=out)
+    z: FloatArray = backend.active().dense_forward(x, w, b, out=out)
     return z
 
 
@@ -75,7 +76,7 @@ def dense_backward(
             raise ValueError(f"{who}: expected out as three arrays (dx, dw, db), got {len(out)}")
         for part, shape in zip(out, (x.shape, w.shape, w.shape[1:]), strict=True):
             _out(who, part, shape, x.dtype, apart_from=(dz, x, w, *(other for other in out if other is not part)))
-    result: tuple[FloatArray, FloatArray, FloatArray] = _backend.active().dense_backward(dz, x, w, out=out)
+    result: tuple[FloatArray, FloatArray, FloatArray] = backend.active().dense_backward(dz, x, w, out=out)
     return result
 
 
@@ -92,13 +93,11 @@ def activation_forward(name: str, z: Any, *, out: FloatArray | None = None, **at
     array([0.09  , 0.2447, 0.6652])
     """
     who = "activation_forward"
-    row = _check.primitive(who, "activation", name)
+    row = check.primitive(who, "activation", name)
     (z,) = _arrays(who, allow_infinite=True, z=z)
     _axes(who, "z", z)
     _out(who, out, z.shape, z.dtype)
-    y: FloatArray = _backend.active().activation_forward(
-        row.name, z, out=out, **_check.attributes(who, row, attributes)
-    )
+    y: FloatArray = backend.active().activation_forward(row.name, z, out=out, **check.attributes(who, row, attributes))
     return y
 
 
@@ -114,14 +113,14 @@ def activation_backward(
         out: Where dz is written; may be dy.
     """
     who = "activation_backward"
-    row = _check.primitive(who, "activation", name)
+    row = check.primitive(who, "activation", name)
     dy, z, y = _arrays(who, allow_infinite=True, dy=dy, z=z, y=y)
     _axes(who, "z", z)
     _shape(who, "dy", dy, z.shape)
     _shape(who, "y", y, z.shape)
     _out(who, out, z.shape, z.dtype)
-    dz: FloatArray = _backend.active().activation_backward(
-        row.name, dy, z, y, out=out, **_check.attributes(who, row, attributes)
+    dz: FloatArray = backend.active().activation_backward(
+        row.name, dy, z, y, out=out, **check.attributes(who, row, attributes)
     )
     return dz
 
@@ -152,17 +151,17 @@ def loss(
     array([[ 0.09  , -0.7553,  0.6652]])
     """
     who = "loss"
-    row = _check.primitive(who, "loss", name)
+    row = check.primitive(who, "loss", name)
     (p,) = _arrays(who, allow_infinite=True, prediction=prediction)
     _shape(who, "prediction", p, (None, None))
-    _check.some_rows(who, "prediction", p)
-    t = _check.targets(who, row, target, len(p), p.shape[1], p.dtype.name)
-    s = _check.sample_weight(who, sample_weight, len(p), p.dtype.name)
+    check.some_rows(who, "prediction", p)
+    t = check.targets(who, row, target, len(p), p.shape[1], p.dtype.name)
+    s = check.sample_weight(who, sample_weight, len(p), p.dtype.name)
     _out(who, out, p.shape, p.dtype, apart_from=(p, t, s))
     if row.name == "binary_cross_entropy":
-        _check.probabilities(who, "prediction", p)
-    result: tuple[float, FloatArray] = _backend.active().loss(
-        row.name, p, t, s, out=out, **_check.attributes(who, row, attributes)
+        check.probabilities(who, "prediction", p)
+    result: tuple[float, FloatArray] = backend.active().loss(
+        row.name, p, t, s, out=out, **check.attributes(who, row, attributes)
     )
     return result
 
@@ -186,7 +185,7 @@ def optimizer_update(
         lr: Learning rate.
     """
     who = "optimizer_update"
-    row = _check.primitive(who, "optimizer", name)
+    row = check.primitive(who, "optimizer", name)
     _in_place(who, "parameters", parameters)
     (gradients,) = _arrays(who, allow_infinite=True, gradients=gradients)
     _shape(who, "gradients", gradients, parameters.shape)
@@ -199,14 +198,14 @@ def optimizer_update(
         _shape(who, "state", state, (row.state, parameters.size))
         if state.dtype != parameters.dtype:
             raise TypeError(f"{who}: expected state of {parameters.dtype}, as the parameters, got {state.dtype}")
-    _backend.active().optimizer_update(
+    backend.active().optimizer_update(
         row.name,
         parameters,
         gradients,
         state if row.state else None,
-        _check.count(who, "step", step, low=0),
-        _check.real(who, "lr", lr, 0.0),
-        **_check.attributes(who, row, attributes),
+        check.count(who, "step", step, low=0),
+        check.real(who, "lr", lr, 0.0),
+        **check.attributes(who, row, attributes),
     )
 
 
@@ -217,9 +216,9 @@ def sgd_update(parameters: FloatArray, gradients: FloatArray, lr: float) -> None
 
 def _arrays(who: str, *, allow_infinite: bool = False, **values: Any) -> list[Any]:
     """All arguments in one dtype: float32 where every array is float32, else float64."""
-    raw = {what: _check.numeric(who, what, value) for what, value in values.items() if value is not None}
+    raw = {what: check.numeric(who, what, value) for what, value in values.items() if value is not None}
     dtype = "float32" if all(a.dtype.newbyteorder("=") == np.float32 for a in raw.values()) else "float64"
-    convert = _check.converted if allow_infinite else _check.array
+    convert = check.converted if allow_infinite else check.array
     return [None if value is None else convert(who, what, raw[what], dtype) for what, value in values.items()]
 
 
@@ -237,7 +236,7 @@ def _axes(who: str, what: str, a: FloatArray) -> None:
 
 
 def _in_place(who: str, what: str, a: Any) -> None:
-    if not isinstance(a, np.ndarray) or a.dtype.name not in _check.DTYPES or not a.dtype.isnative:
+    if not isinstance(a, np.ndarray) or a.dtype.name not in check.DTYPES or not a.dtype.isnative:
         came = f"an array of {a.dtype}" if isinstance(a, np.ndarray) else type(a).__name__
         raise TypeError(f"{who}: expected {what} as a float32 or float64 array to write into, got {came}")
     if not (a.flags.c_contiguous and a.flags.writeable):

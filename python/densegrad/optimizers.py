@@ -12,23 +12,62 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypedDict, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypedDict, TypeVar, overload
 
 import numpy as np
 
-from densegrad import _check, plan, schedules
-from densegrad._memory import aligned_zeros
-from densegrad._numpy.types import FloatArray
-from densegrad._primitives import BELOW_ONE, PRIMITIVES
+from densegrad import schedules
+from densegrad._base import check
+from densegrad._base.configured import REQUIRED, Configured
+from densegrad._base.memory import aligned_zeros
+from densegrad._base.plan import OptimizerSpec, Slot
+from densegrad._base.primitives import BELOW_ONE, PRIMITIVES
+from densegrad._base.types import FloatArray
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing_extensions import Self, Unpack
 
-    from densegrad.model import BaseModel
+__all__ = [
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Lion",
+    "NAdam",
+    "Optimizer",
+    "RMSprop",
+]
+
 
 _LINE = 16  # numbers of float32 in a cache line
 
 Value = TypeVar("Value")
+
+
+class Parametrized(Protocol):
+    """A model, as far as optimisers know it."""
+
+    @property
+    def parameters(self) -> FloatArray:
+        """All of them in one flat buffer."""
+        ...
+
+    def slots(self) -> list[Slot]:
+        """The place of each array in the buffer."""
+        ...
+
+    def view(self, slot: Slot) -> FloatArray:
+        """One array of the parameters."""
+        ...
+
+    def copy(self) -> Self:
+        """A model of its own with the same numbers."""
+        ...
+
+
+_Model = TypeVar("_Model", bound=Parametrized)
 
 
 class Hyperparameter(Generic[Value]):
@@ -60,7 +99,7 @@ class Options(TypedDict, total=False):
     average: float | None
 
 
-class Optimizer:
+class Optimizer(Configured):
     """The base of all optimisers.
 
     Each takes, as keywords, what is done to whole gradients before an update and to the parameters behind it:
@@ -144,7 +183,7 @@ class Optimizer:
         """The hyperparameters of the update beside the learning rate."""
         return {a.name: self.hyperparameters[a.name] for a in PRIMITIVES[self.primitive].attributes}
 
-    def bind(self, parameters: FloatArray) -> plan.Optimizer:
+    def bind(self, parameters: FloatArray) -> OptimizerSpec:
         """Make the state for a parameter buffer at the first call; refuse a buffer of another size."""
         if self._size is None:
             rows = PRIMITIVES[self.primitive].state + (self.average is not None)
@@ -160,7 +199,7 @@ class Optimizer:
                 f"{type(self).__name__}: expected the model this optimizer has trained ({self._size} parameters), "
                 f"got one of {parameters.size}; make a new {type(self).__name__}"
             )
-        return plan.Optimizer(
+        return OptimizerSpec(
             self.primitive,
             self.attributes,
             clip_value=self.clip_value or 0.0,
@@ -168,7 +207,7 @@ class Optimizer:
             average=self.average or 0.0,
         )
 
-    def averaged(self, model: BaseModel) -> BaseModel:
+    def averaged(self, model: _Model) -> _Model:
         """A copy of the model with the moving average of what was trained in the place of its last values.
 
         Args:
@@ -186,7 +225,7 @@ class Optimizer:
                 f"{who}: expected the model this optimizer has trained ({self._size} parameters), "
                 f"got one of {model.parameters.size}"
             )
-        other: BaseModel = model.copy()
+        other = model.copy()
         for slot in other.slots():
             if slot.trainable:
                 other.view(slot)[...] = self.state[-1, slot.offset : slot.offset + slot.size].reshape(slot.shape)
@@ -218,7 +257,7 @@ class Optimizer:
         if (state["schedule"] is None) != (self._schedule is None):
             kind = "number" if self._schedule is None else "schedule"
             raise ValueError(f"{who}: expected lr as a {kind}, as it is here")
-        steps = _check.count(who, "steps", state["steps"], low=0)
+        steps = check.count(who, "steps", state["steps"], low=0)
         self.bind(parameters)
         given, kept = state["state"], self.state
         if (given is None) != (kept is None) or (given is not None and kept is not None and given.shape != kept.shape):
@@ -232,10 +271,15 @@ class Optimizer:
             kept[...] = given
         self.steps = steps
 
-    def __repr__(self) -> str:
-        lr = self.lr if self._schedule is None else self._schedule
-        shown = [repr(lr), *(f"{k}={v!r}" for k, v in self._changed().items())]
-        return f"{type(self).__name__}({', '.join(shown)})"
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """The constructor's defaults by name; the learning rate is always told."""
+        options = {name: each.default for name, each in inspect.signature(Optimizer).parameters.items()}
+        return {**super().defaults(), **options, "lr": REQUIRED}
+
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments by name."""
+        return {**super().arguments(), "lr": self.lr if self._schedule is None else self._schedule}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "state": None if self.state is None else self.state.copy()}
@@ -248,15 +292,10 @@ class Optimizer:
             aligned[...] = self.state
             self.state = aligned
 
-    def _changed(self) -> dict[str, Any]:
-        own, options = inspect.signature(type(self)).parameters, inspect.signature(Optimizer).parameters
-        defaults = {name: each.default for name, each in {**own, **options}.items() if name in self.hyperparameters}
-        return {name: getattr(self, name) for name, value in defaults.items() if getattr(self, name) != value}
-
     def _optional(self, name: str, value: float | None, high: float) -> float | None:
         if value is None:
             return None
-        return _check.real(type(self).__name__, name, value, 0.0, high, open_low=True)
+        return check.real(type(self).__name__, name, value, 0.0, high, open_low=True)
 
     def _take(self, **given: Any) -> None:
         """Keep hyperparameters: numbers in the ranges that the table has, the others flags."""
@@ -267,9 +306,9 @@ class Optimizer:
         for name, value in given.items():
             number = known.get(name)
             self.hyperparameters[name] = (
-                _check.flag(who, name, value)
+                check.flag(who, name, value)
                 if number is None
-                else _check.real(who, name, value, number.low, number.high)
+                else check.real(who, name, value, number.low, number.high)
             )
         if "beta1" in given:
             self.hyperparameters["betas"] = (self.hyperparameters["beta1"], self.hyperparameters["beta2"])
@@ -518,7 +557,7 @@ class Adagrad(Optimizer):
     ) -> None:
         super().__init__(lr, **options)
         self._take(lr_decay=lr_decay, weight_decay=weight_decay, eps=eps)
-        self._start = _check.real("Adagrad", "initial_accumulator_value", initial_accumulator_value, 0.0)
+        self._start = check.real("Adagrad", "initial_accumulator_value", initial_accumulator_value, 0.0)
         self.hyperparameters["initial_accumulator_value"] = self._start
 
 

@@ -14,9 +14,23 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from densegrad import _check
-from densegrad._configured import Configured
-from densegrad._numpy.types import FloatArray
+from densegrad._base import check
+from densegrad._base.configured import Configured
+from densegrad._base.types import FloatArray
+
+__all__ = [
+    "Constant",
+    "Cosine",
+    "CosineRestarts",
+    "Exponential",
+    "InverseScaling",
+    "OneCycle",
+    "ReduceOnPlateau",
+    "Schedule",
+    "Step",
+    "Warmup",
+]
+
 
 LARGEST = 3e38  # still a number in float32
 _AHEAD = 256  # steps that a loop of steps asks for at a time: one by one, NumPy's calls would cost more than a step
@@ -89,8 +103,8 @@ class Step(Schedule):
 
     def __init__(self, lr: float, step_size: int, gamma: float = 0.1) -> None:
         self.lr = number("Step", "lr", lr)
-        self.step_size = _check.count("Step", "step_size", step_size)
-        self.gamma = _check.real("Step", "gamma", gamma, 0.0, open_low=True)
+        self.step_size = check.count("Step", "step_size", step_size)
+        self.gamma = check.real("Step", "gamma", gamma, 0.0, open_low=True)
 
     def _rate(self, step: Any) -> Any:
         return self.lr * _power(self.gamma, step // self.step_size)
@@ -110,7 +124,7 @@ class Exponential(Schedule):
 
     def __init__(self, lr: float, gamma: float) -> None:
         self.lr = number("Exponential", "lr", lr)
-        self.gamma = _check.real("Exponential", "gamma", gamma, 0.0, open_low=True)
+        self.gamma = check.real("Exponential", "gamma", gamma, 0.0, open_low=True)
 
     def _rate(self, step: Any) -> Any:
         return self.lr * _power(self.gamma, step)
@@ -130,7 +144,7 @@ class InverseScaling(Schedule):
 
     def __init__(self, lr: float, power_t: float = 0.5) -> None:
         self.lr = number("InverseScaling", "lr", lr)
-        self.power_t = _check.real("InverseScaling", "power_t", power_t, 0.0)
+        self.power_t = check.real("InverseScaling", "power_t", power_t, 0.0)
 
     def _rate(self, step: Any) -> Any:
         return self.lr * _power(step + 1.0, -self.power_t)
@@ -155,8 +169,8 @@ class Cosine(Schedule):
 
     def __init__(self, lr: float, steps: int, min_lr: float = 0.0) -> None:
         self.lr = number("Cosine", "lr", lr)
-        self.steps = _check.count("Cosine", "steps", steps)
-        self.min_lr = _check.real("Cosine", "min_lr", min_lr, 0.0, LARGEST)
+        self.steps = check.count("Cosine", "steps", steps)
+        self.min_lr = check.real("Cosine", "min_lr", min_lr, 0.0, LARGEST)
 
     def _rate(self, step: Any) -> Any:
         return _wave(self.lr, self.min_lr, step / self.steps)
@@ -182,9 +196,9 @@ class CosineRestarts(Schedule):
 
     def __init__(self, lr: float, steps: int, t_mult: int = 1, min_lr: float = 0.0) -> None:
         self.lr = number("CosineRestarts", "lr", lr)
-        self.steps = _check.count("CosineRestarts", "steps", steps)
-        self.t_mult = _check.count("CosineRestarts", "t_mult", t_mult)
-        self.min_lr = _check.real("CosineRestarts", "min_lr", min_lr, 0.0, LARGEST)
+        self.steps = check.count("CosineRestarts", "steps", steps)
+        self.t_mult = check.count("CosineRestarts", "t_mult", t_mult)
+        self.min_lr = check.real("CosineRestarts", "min_lr", min_lr, 0.0, LARGEST)
 
     def _rate(self, step: Any) -> Any:
         if self.t_mult == 1:
@@ -232,12 +246,12 @@ class OneCycle(Schedule):
     ) -> None:
         who = "OneCycle"
         self.max_lr = number(who, "max_lr", max_lr)
-        self.steps = _check.count(who, "steps", steps)
-        self.pct_start = _check.real(who, "pct_start", pct_start, 0.0, 1.0)
-        self.anneal_strategy = _check.choice(who, "anneal_strategy", anneal_strategy, ("cos", "linear"))
-        self.div_factor = _check.real(who, "div_factor", div_factor, 0.0, open_low=True)
-        self.final_div_factor = _check.real(who, "final_div_factor", final_div_factor, 0.0, open_low=True)
-        self.three_phase = _check.flag(who, "three_phase", three_phase)
+        self.steps = check.count(who, "steps", steps)
+        self.pct_start = check.real(who, "pct_start", pct_start, 0.0, 1.0)
+        self.anneal_strategy = check.choice(who, "anneal_strategy", anneal_strategy, ("cos", "linear"))
+        self.div_factor = check.real(who, "div_factor", div_factor, 0.0, open_low=True)
+        self.final_div_factor = check.real(who, "final_div_factor", final_div_factor, 0.0, open_low=True)
+        self.three_phase = check.flag(who, "three_phase", three_phase)
 
     def _rate(self, step: Any) -> Any:
         first = self.max_lr / self.div_factor
@@ -275,8 +289,8 @@ class Warmup(Schedule):
 
     def __init__(self, schedule: LearningRate, steps: int, start_factor: float = 1 / 3) -> None:
         self.schedule = schedule
-        self.steps = _check.count("Warmup", "steps", steps)
-        self.start_factor = _check.real("Warmup", "start_factor", start_factor, 0.0, 1.0)
+        self.steps = check.count("Warmup", "steps", steps)
+        self.start_factor = check.real("Warmup", "start_factor", start_factor, 0.0, 1.0)
         self._behind = resolve("Warmup", schedule)
 
     def observe(self, value: float) -> None:
@@ -347,16 +361,16 @@ class ReduceOnPlateau(Schedule):
     ) -> None:
         who = "ReduceOnPlateau"
         self.lr = number(who, "lr", lr)
-        self.factor = _check.real(who, "factor", factor, 0.0)
+        self.factor = check.real(who, "factor", factor, 0.0)
         if self.factor >= 1:
             raise ValueError(f"{who}: expected a factor below 1, got {self.factor:g}")
-        self.patience = _check.count(who, "patience", patience, low=0)
-        self.threshold = _check.real(who, "threshold", threshold, 0.0)
-        self.threshold_mode = _check.choice(who, "threshold_mode", threshold_mode, ("rel", "abs"))
-        self.cooldown = _check.count(who, "cooldown", cooldown, low=0)
-        self.min_lr = _check.real(who, "min_lr", min_lr, 0.0, LARGEST)
-        self.eps = _check.real(who, "eps", eps, 0.0)
-        self.mode = _check.choice(who, "mode", mode, ("min", "max"))
+        self.patience = check.count(who, "patience", patience, low=0)
+        self.threshold = check.real(who, "threshold", threshold, 0.0)
+        self.threshold_mode = check.choice(who, "threshold_mode", threshold_mode, ("rel", "abs"))
+        self.cooldown = check.count(who, "cooldown", cooldown, low=0)
+        self.min_lr = check.real(who, "min_lr", min_lr, 0.0, LARGEST)
+        self.eps = check.real(who, "eps", eps, 0.0)
+        self.mode = check.choice(who, "mode", mode, ("min", "max"))
         self._now = self.lr
         self._best = math.inf if mode == "min" else -math.inf
         self._bad = 0  # epochs without improvement
@@ -416,7 +430,7 @@ class _Function(Schedule):
         return np.array([self._one(int(number)) for number in step.flat]).reshape(step.shape)
 
     def _one(self, step: int) -> float:
-        return _check.real(self.who, f"lr at step {step}", self.function(step), 0.0, LARGEST)
+        return check.real(self.who, f"lr at step {step}", self.function(step), 0.0, LARGEST)
 
 
 # ---- for optimisers
@@ -424,7 +438,7 @@ class _Function(Schedule):
 
 def number(who: str, what: str, value: Any) -> float:
     """A learning rate given as a number, above 0."""
-    lr = _check.real(who, what, value, 0.0, open_low=True)
+    lr = check.real(who, what, value, 0.0, open_low=True)
     if lr > LARGEST:
         raise ValueError(f"{who}: expected {what} <= {LARGEST:g}, got {lr:g}")
     return lr
@@ -479,7 +493,7 @@ def _asked(who: str, schedule: Schedule, first: int, count: int) -> FloatArray:
 
 
 def _in_range(who: str, lr: float, step: int) -> float:
-    return lr if 0 <= lr <= LARGEST else _check.real(who, f"lr at step {step}", lr, 0.0, LARGEST)
+    return lr if 0 <= lr <= LARGEST else check.real(who, f"lr at step {step}", lr, 0.0, LARGEST)
 
 
 def _wave(first: float, last: float, share: Any) -> Any:

@@ -5,14 +5,12 @@ The words for a user are found above the seam; a refusal here only says that the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from densegrad._base.plan import Plan
 from densegrad._numpy.loss_terms import parts
-
-if TYPE_CHECKING:
-    from densegrad.plan import Plan
 
 _SUM_TOLERANCE = 1e-4
 

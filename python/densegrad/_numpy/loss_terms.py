@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from densegrad._base.plan import LossTerm, Plan
+from densegrad._base.primitives import PRIMITIVES, Primitive
+from densegrad._base.types import FloatArray, IndexArray
 from densegrad._numpy import ops
-from densegrad._numpy.types import FloatArray, IndexArray
-from densegrad._primitives import PRIMITIVES, Primitive
-
-if TYPE_CHECKING:
-    from densegrad.plan import LossTerm, Plan
 
 
 class Part(NamedTuple):

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from densegrad._base.plan import Node, Plan, Slot
+from densegrad._base.types import FloatArray, IndexArray
 from densegrad._numpy import gradients as whole
 from densegrad._numpy import layers, ops
 from densegrad._numpy.accept import accept_batch, accept_floats
 from densegrad._numpy.dense import dense_backward, dense_forward
 from densegrad._numpy.loss_terms import loss_of
-from densegrad._numpy.types import FloatArray, IndexArray
-
-if TYPE_CHECKING:
-    from densegrad.plan import Node, Plan, Slot
 
 _PREDICT_ROWS = 1024  # rows that one pass of predict holds activations for
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from densegrad._base.types import FloatArray, IndexArray
 from densegrad._numpy import activations, losses, optimizers
 from densegrad._numpy.dense import store
-from densegrad._numpy.types import FloatArray, IndexArray
 
 
 @np.errstate(all="ignore")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
+from typing import Any, Protocol, TypeGuard
 
-from densegrad._numpy.types import FloatArray
+from densegrad._base.types import FloatArray
+from densegrad._plan.lowering import PlanBuilder
 from densegrad.layers.base import Layer
-
-if TYPE_CHECKING:
-    from densegrad.plan import PlanBuilder
 
 
 class Function(Protocol):

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from densegrad.layers.base import Layer
+from densegrad._plan.lowering import PlanBuilder
+from densegrad.layers.base import Layer, Owner
 from densegrad.layers.python import PythonActivation, is_function
-
-if TYPE_CHECKING:
-    from densegrad.model import BaseModel
-    from densegrad.plan import PlanBuilder
 
 
 class Residual(Layer):
@@ -83,7 +80,7 @@ class Residual(Layer):
         for layer in self._layers:
             layer.check_free(who)
 
-    def attach(self, owner: BaseModel) -> None:
+    def attach(self, owner: Owner) -> None:
         super().attach(owner)
         for layer in self._layers:
             layer.attach(owner)

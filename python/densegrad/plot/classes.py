@@ -3,21 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from densegrad import _check, metrics
-from densegrad._numpy.types import FloatArray
+from densegrad import metrics
+from densegrad._base import check
+from densegrad._base.types import FloatArray
 from densegrad.plot.axes import axes_of
-
-if TYPE_CHECKING:
-    from densegrad.model import BaseModel
 
 _MOST_NAMES = 20  # classes whose names and counts can be read
 
 
-def decision_boundary(model: BaseModel, x: Any, y: Any, ax: Any = None, *, resolution: int = 200) -> Any:
+class Classifier(Protocol):
+    """A model, as far as its pictures know it."""
+
+    dtype: str
+    input_size: int | None
+
+    @property
+    def output_size(self) -> int:
+        """Number of columns of the output."""
+        ...
+
+    def require_built(self, what: str) -> None:
+        """Refuse what needs parameters before there are any."""
+        ...
+
+    def predict(self, x: Any) -> Any:
+        """The outputs of rows."""
+        ...
+
+    def predict_proba(self, x: Any) -> Any:
+        """The probabilities of rows."""
+        ...
+
+
+def decision_boundary(model: Classifier, x: Any, y: Any, ax: Any = None, *, resolution: int = 200) -> Any:
     """The class that a model of two features answers, over the plane, with its rows.
 
     The ground has the colours of the classes, mixed by their probabilities; where the answer changes is a black line.
@@ -37,8 +59,8 @@ def decision_boundary(model: BaseModel, x: Any, y: Any, ax: Any = None, *, resol
     model.require_built(who)
     if model.input_size != 2:
         raise ValueError(f"{who}: expected a model with 2 inputs, got {model.input_size}")
-    points = _check.features(who, x, 2, model.dtype)
-    resolution = _check.count(who, "resolution", resolution, low=2)
+    points = check.features(who, x, 2, model.dtype)
+    resolution = check.count(who, "resolution", resolution, low=2)
     classes = max(model.output_size, 2)
     labels = _labels(who, "y", y, len(points), classes)
     low, high = points.min(axis=0), points.max(axis=0)
@@ -99,7 +121,7 @@ def confusion_matrix(y_true: Any, y_pred: Any = None, ax: Any = None, *, class_n
     return ax
 
 
-def _shares(model: BaseModel, points: FloatArray) -> FloatArray:
+def _shares(model: Classifier, points: FloatArray) -> FloatArray:
     """The probabilities of the classes, or 1 for the answer where a model has none."""
     try:
         p = model.predict_proba(points).astype(np.float64)
@@ -124,20 +146,20 @@ def _colors(classes: int) -> FloatArray:
 
 def _labels(who: str, what: str, y: Any, rows: int, classes: int) -> Any:
     """Labels of rows that are given as such or one-hot."""
-    raw = _check.numeric(who, what, y)
+    raw = check.numeric(who, what, y)
     if raw.ndim == 2 and raw.shape == (rows, classes):
         raw = raw.argmax(axis=1)
-    return _check.labels(who, raw, rows, classes)
+    return check.labels(who, raw, rows, classes)
 
 
 def _matrix(given: Any) -> FloatArray:
     """A confusion matrix that somebody has made."""
-    counts = _check.array("confusion_matrix", "a matrix", given, "float64")
+    counts = check.array("confusion_matrix", "a matrix", given, "float64")
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
         raise ValueError(
             f"confusion_matrix: expected y_true and y_pred, or a square matrix, got one array of shape {counts.shape}"
         )
-    _check.nonnegative("confusion_matrix", "counts", counts)
+    check.nonnegative("confusion_matrix", "counts", counts)
     if not counts.any():
         raise ValueError("confusion_matrix: expected a matrix of at least 1 row counted, got zeros")
     return counts
@@ -146,9 +168,9 @@ def _matrix(given: Any) -> FloatArray:
 def _counts(y_true: Any, y_pred: Any) -> FloatArray:
     """The confusion matrix of labels and answers."""
     who = "confusion_matrix"
-    truth, answers = _check.numeric(who, "y_true", y_true), _check.numeric(who, "y_pred", y_pred)
+    truth, answers = check.numeric(who, "y_true", y_true), check.numeric(who, "y_pred", y_pred)
     if answers.ndim == 1:
         classes = int(max(truth.max(initial=0), answers.max(initial=0))) + 1
-        answers = np.eye(max(classes, 2))[_check.labels(who, answers, len(truth), classes)]
+        answers = np.eye(max(classes, 2))[check.labels(who, answers, len(truth), classes)]
     counts: FloatArray = metrics.confusion_matrix(answers, truth).astype(np.float64)
     return counts

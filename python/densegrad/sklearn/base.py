@@ -7,7 +7,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from numbers import Integral, Real
 from operator import index
@@ -26,17 +26,16 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from threadpoolctl import ThreadpoolController
 
-from densegrad._backend import active
-from densegrad._numpy.types import FloatArray
+from densegrad._base.types import FloatArray
+from densegrad._base.version import __version__
+from densegrad._plan.backend import attempt
+from densegrad._training.network import TrainingNetwork
 from densegrad.activations import ActivationFunction
 from densegrad.layers import Activation, BatchNorm, Dense, Dropout, Layer, LayerNorm, PythonActivation, is_function
-from densegrad.model import Sequential
-from densegrad.optimizers import Optimizer
-from densegrad.pieces import network_of
+from densegrad.models.sequential import Sequential
 from densegrad.sklearn.solver import Solver, make_solver
 from densegrad.sklearn.tasks import THEIR_NAMES, Task, function_named
 from densegrad.sklearn.training import Rows, lbfgs, penalised, stochastic
-from densegrad.version import __version__
 
 _STOCHASTIC = ("sgd", "adam")
 _NORMALIZATIONS = {"batch": BatchNorm, "layer": LayerNorm}
@@ -135,7 +134,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
         self.coefs_ = [layer.w for layer in self._dense_layers]
         self.intercepts_ = [layer.b for layer in self._dense_layers]
         self._views = (tuple(self.coefs_), tuple(self.intercepts_))
-        self._network: tuple[Any, ...] | None = None
+        self._network: tuple[Any, TrainingNetwork] | None = None
 
     def _build(self, units: list[int], task: Task, dtype: str) -> Sequential:
         """The layers, all of their weights 0."""
@@ -357,13 +356,13 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
         best = self.restore_best_weights
         return bool(self.early_stopping if isinstance(best, str) else best)
 
-    def _network_for(self, task: Task, optimizer: Optimizer) -> Any:
-        """The network that trains, made anew where anything of it has changed."""
-        model = self._model
-        made_for = (active(), model.plan_version, task.loss, optimizer, float(self.alpha))
-        if self._network is None or self._network[0] != made_for:
-            lowered = penalised(model.lower(task.loss, optimizer.bind(model.parameters)), float(self.alpha))
-            self._network = (made_for, network_of(lowered, model.parameters, optimizer.state))
+    def _network_for(self, task: Task) -> TrainingNetwork:
+        """The network that trains, another one where the arguments that shape it have changed."""
+        optimizer, alpha = self._optimizer.optimizer, float(self.alpha)
+        shaped_by = (task.loss, optimizer, alpha)
+        if self._network is None or self._network[0] != shaped_by:
+            change = partial(penalised, alpha=alpha)
+            self._network = (shaped_by, TrainingNetwork(self._model, task.loss, optimizer, change))
         return self._network[1]
 
     # ---- prediction
@@ -375,10 +374,9 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
             model: Sequential = self._model
             fits = X.ndim == 2 and X.shape[1] == model.input_size and len(X) and X.dtype.kind == "f"
             if fits and "feature_names_in_" not in attributes:
-                try:
-                    return model.predict(X)
-                except ValueError:  # not finite: said below
-                    pass
+                outputs: FloatArray | None = attempt(model.predict, X)
+                if outputs is not None:  # else it is not finite: said below
+                    return outputs
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         x = dense_rows(X, self.model_.dtype)

@@ -13,7 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
-from densegrad._numpy.types import FloatArray
+from densegrad._base.types import FloatArray
 from densegrad.sklearn.base import BaseMLP, keep, trains_by_steps
 from densegrad.sklearn.tasks import Task, classification
 

@@ -13,9 +13,9 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from densegrad._numpy.types import FloatArray
-from densegrad.pieces import network_of
-from densegrad.plan import Plan
+from densegrad._base.plan import Plan
+from densegrad._base.types import FloatArray
+from densegrad._plan.split_network import network_of
 from densegrad.sklearn.base import BaseMLP, dense_rows
 from densegrad.sklearn.classifier import MLPClassifier
 from densegrad.sklearn.regressor import MLPRegressor

@@ -10,7 +10,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
-from densegrad._numpy.types import FloatArray
+from densegrad._base.types import FloatArray
 from densegrad.metrics import r2
 from densegrad.sklearn.base import BaseMLP, keep, trains_by_steps
 from densegrad.sklearn.tasks import Task, regression

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from densegrad.lbfgs import LBFGS
+from densegrad._training.lbfgs import LBFGS
 from densegrad.optimizers import SGD, Adam, Optimizer
 
 _LEAST = 1e-6  # learning rate at which "adaptive" stops

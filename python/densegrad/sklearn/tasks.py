@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from densegrad import _backend, losses, plan
-from densegrad._numpy.types import FloatArray, IndexArray
-from densegrad._primitives import loss_row
+from densegrad import losses
+from densegrad._base.plan import LossSpec, LossTerm
+from densegrad._base.primitives import loss_row
+from densegrad._base.types import FloatArray, IndexArray
+from densegrad._plan import backend
+from densegrad._plan.split_network import loss_and_gradient
 from densegrad.activations import ActivationFunction, resolve
-from densegrad.pieces import loss_and_gradient
 
 OUR_NAMES = {"logistic": "sigmoid"}
 THEIR_NAMES = {ours: theirs for theirs, ours in OUR_NAMES.items()}
@@ -40,7 +42,7 @@ class Task:
         counts: Whether targets are to be 0 or more.
     """
 
-    loss: plan.Loss
+    loss: LossSpec
     public: Any
     units: int
     output: ActivationFunction
@@ -73,10 +75,10 @@ class Task:
             return outputs
         if self.link == "exp":
             return np.asarray(np.exp(outputs))
-        linked: FloatArray = _backend.active().activation_forward(self.link, outputs)
+        linked: FloatArray = backend.active().activation_forward(self.link, outputs)
         return linked
 
-    def value(self, scores: FloatArray, lowered: plan.Loss, y: FloatArray | IndexArray, weight: Any) -> float:
+    def value(self, scores: FloatArray, lowered: LossSpec, y: FloatArray | IndexArray, weight: Any) -> float:
         """The loss of what it reads, without penalties, as ``loss_curve_`` shows it."""
         value = self.shown * sum(term.weight * loss_and_gradient(term, scores, y, weight)[0] for term in lowered.each())
         return value + float(np.average(self.constants(y), weights=weight)) if self.poisson else value
@@ -96,7 +98,7 @@ def classification(who: str, loss: Any, output: Any, columns: int, classes: int,
             raise ValueError(f"{who}: log_loss expected output_activation {usual!r}, got {output!r}; name another loss")
         summed = losses.resolve(who, loss)
         if columns > 1 and not softmax:  # the sum over the labels, not their mean
-            summed = plan.Loss("sum", -1, {}, (plan.LossTerm(summed.primitive, summed.attributes, float(columns)),))
+            summed = LossSpec("sum", -1, {}, (LossTerm(summed.primitive, summed.attributes, float(columns)),))
         return Task(summed, loss, columns, function_named(who, usual), labels=softmax)
     resolved = losses.resolve(who, loss)
     row = loss_row(resolved.primitive)
@@ -123,8 +125,8 @@ def regression(who: str, loss: Any, output: Any, columns: int) -> Task:
     if isinstance(loss, losses.Poisson) or (isinstance(loss, str) and loss == "poisson"):
         if function.primitive != "identity":
             raise ValueError(f"{who}: poisson expected no output_activation, got {output!r}: the output is exp")
-        term = plan.LossTerm("poisson", {}, float(columns))
-        one = losses.resolve(who, "poisson") if columns == 1 else plan.Loss("sum", -1, {}, (term,))
+        term = LossTerm("poisson", {}, float(columns))
+        one = losses.resolve(who, "poisson") if columns == 1 else LossSpec("sum", -1, {}, (term,))
         return Task(one, "poisson", columns, function, link="exp", poisson=True, counts=True)
     if isinstance(loss, str) and loss == "squared_error":
         resolved = losses.resolve(who, "half_squared_error")
