@@ -51,7 +51,7 @@ from densegrad.layers import (
     Residual,
     Standardize,
 )
-from densegrad.layers.symbolic import Input, Value, add, concatenate
+from densegrad.layers.symbolic import Input, SymbolicTensor, add, concatenate
 from densegrad.models import Model, Sequential, from_onnx, from_sklearn, from_torch
 from densegrad.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, NAdam, Optimizer, RMSprop
 
@@ -91,10 +91,10 @@ __all__ = [
     "Residual",
     "Sequential",
     "Standardize",
+    "SymbolicTensor",
     "TensorBoard",
     "Trace",
     "Trainer",
-    "Value",
     "__version__",
     "activations",
     "add",

@@ -23,7 +23,7 @@ from densegrad._plan import backend
 from densegrad._plan.lowering import PlanBuilder, lower
 from densegrad._plan.split_network import network_of
 from densegrad.layers import Layer, PythonActivation, Standardize, describe, flattened, is_function
-from densegrad.losses import AnyLoss, Given, Sum, resolve
+from densegrad.losses import LossLike, OneLoss, Sum, resolve
 
 _OUTPUT = "output0"  # the name of an output that has none
 _Core = TypeVar("_Core", bound="ModelCore")
@@ -46,24 +46,24 @@ class ModelCore:
     """
 
     def __init__(self, layers: Iterable[Layer], input_size: int | None, dtype: Any, seed: int | None) -> None:
-        who = type(self).__name__
+        caller = type(self).__name__
         if not isinstance(layers, Iterable):
-            raise TypeError(f"{who}: expected layers as a list such as [dg.Dense(10)], got {layers!r}")
+            raise TypeError(f"{caller}: expected layers as a list such as [dg.Dense(10)], got {layers!r}")
         self._layers = tuple(PythonActivation(layer) if is_function(layer) else layer for layer in layers)
         if not self._layers:
-            raise ValueError(f"{who}: expected at least 1 layer, got 0")
+            raise ValueError(f"{caller}: expected at least 1 layer, got 0")
         for layer in self._layers:
             if not isinstance(layer, Layer):
-                raise TypeError(f"{who}: expected layers such as dg.Dense(10), got {layer!r}")
+                raise TypeError(f"{caller}: expected layers such as dg.Dense(10), got {layer!r}")
         every = list(flattened(self._layers))
         if len({id(layer) for layer in every}) < len(every):
-            raise ValueError(f"{who}: expected each layer once, got one twice; give layer.copy() instead")
+            raise ValueError(f"{caller}: expected each layer once, got one twice; give layer.copy() instead")
         for layer in self._layers:  # all are checked before any is taken
-            layer.check_free(who)
-        self.dtype = check.dtype(who, dtype)
-        self.seed = None if seed is None else check.count(who, "seed", seed, low=0)
+            layer.check_free(caller)
+        self.dtype = check.dtype(caller, dtype)
+        self.seed = None if seed is None else check.count(caller, "seed", seed, low=0)
         self.generator = np.random.default_rng(self.seed)
-        self.loss: Given | Sum | None = None
+        self.loss: OneLoss | Sum | None = None
         self.input_size: int | None = None
         self.noise_seed = 0
         self.plan_version = 0
@@ -73,7 +73,7 @@ class ModelCore:
         self._inference: tuple[Any, Any] = (None, None)  # a backend, and the network that predicts on it
         self._inference_version = 0
         self._forwards = 0  # each draws masks of its own
-        size = None if input_size is None else check.count(who, "input_size", input_size)
+        size = None if input_size is None else check.count(caller, "input_size", input_size)
         for layer in self._layers:
             layer.attach(self)
         if size is not None:
@@ -112,7 +112,7 @@ class ModelCore:
         """The layers that read the output of one."""
         raise NotImplementedError
 
-    def join_inputs(self, who: str, x: Any) -> Any:
+    def join_inputs(self, caller: str, x: Any) -> Any:
         """x as one array, where the model takes several."""
         return x
 
@@ -150,11 +150,11 @@ class ModelCore:
 
     def build(self, input_size: int) -> None:
         """Make and initialise the parameters, once; done by the constructor or the first batch."""
-        who = f"{type(self).__name__}.build"
-        input_size = check.count(who, "input_size", input_size)
+        caller = f"{type(self).__name__}.build"
+        input_size = check.count(caller, "input_size", input_size)
         if self.input_size is not None:
             raise ValueError(
-                f"{who}: expected a model without parameters, got one built for {self.input_size} features"
+                f"{caller}: expected a model without parameters, got one built for {self.input_size} features"
             )
         count = lower(self.wire, input_size, self.dtype).parameter_count
         self._parameters = aligned_zeros(count, self.dtype)  # may be more than there is: nothing has changed yet
@@ -218,17 +218,17 @@ class ModelCore:
         cut = replace(lowered, output=lowered.loss.prediction)
         return lowered.loss, network_of(cut, self.parameters).predict(x)
 
-    def resolve_loss(self, who: str, loss: AnyLoss | None) -> LossSpec:
+    def resolve_loss(self, caller: str, loss: LossLike | None) -> LossSpec:
         """The loss a user named or made for this model."""
-        return resolve(who, loss)
+        return resolve(caller, loss)
 
-    def check_loss(self, who: str, loss: LossSpec) -> None:
+    def check_loss(self, caller: str, loss: LossSpec) -> None:
         """Refuse a loss on probabilities over a last layer that does not give them."""
         for term, last in zip(loss.each(), self.last_primitives, strict=True):
             row = loss_row(term.primitive)
             if row.target == "probabilities" and row.link == "identity" and range_of(last) != (0, 1):
                 raise ValueError(
-                    f"{who}: {row.name} expects probabilities from the last layer; give it activation='sigmoid', "
+                    f"{caller}: {row.name} expects probabilities from the last layer; give it activation='sigmoid', "
                     f"or train with {row.name}_with_logits"
                 )
 

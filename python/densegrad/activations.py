@@ -63,7 +63,7 @@ class ActivationFunction(Configured):
 
     @property
     def attributes(self) -> dict[str, float]:
-        """What shapes f, by name."""
+        """The numbers that shape f, by name."""
         return dict(vars(self))
 
     @property
@@ -335,20 +335,20 @@ _CLASSES = {cls.primitive: cls for cls in ActivationFunction.__subclasses__()}
 _LAYERS = {"prelu": "dg.PReLU()", "learned_swish": "dg.LearnedSwish()"}
 
 
-def resolve(who: str, activation: Any) -> ActivationFunction:
+def resolve(caller: str, activation: Any) -> ActivationFunction:
     """The activation that a user means by a name or an object, or a file by a name with attributes."""
     if isinstance(activation, ActivationFunction):
         return activation
     if isinstance(activation, type) and issubclass(activation, ActivationFunction):
         name = activation.__name__
-        raise TypeError(f"{who}: expected activation as a name or an object, got the class {name}; write {name}()")
+        raise TypeError(f"{caller}: expected activation as a name or an object, got the class {name}; write {name}()")
     attributes: dict[str, Any] = {}
     if isinstance(activation, Mapping):
         attributes = dict(activation)
         activation = attributes.pop("name", None)
     if isinstance(activation, str) and activation in _LAYERS:
         raise ValueError(
-            f"{who}: {activation} learns its slope: give no activation, and {_LAYERS[activation]} behind it"
+            f"{caller}: {activation} learns its slope: give no activation, and {_LAYERS[activation]} behind it"
         )
-    row = check.primitive(who, "activation", activation)
-    return _CLASSES[row.name](**check.attributes(who, row, attributes))
+    row = check.primitive(caller, "activation", activation)
+    return _CLASSES[row.name](**check.attributes(caller, row, attributes))

@@ -1,6 +1,6 @@
 """Callbacks: what is done beside training, at the ends of steps and epochs.
 
-``fit(callbacks=[...])`` tells each in turn; all of them see the run as it is then.
+``fit(callbacks=[...])`` notifies each in turn; all of them see the run as it is then.
 """
 
 from __future__ import annotations
@@ -104,14 +104,14 @@ class Callback:
         """The last step has been made, by plan or after ``run.stop`` or Ctrl-C; parameters are as it left them."""
 
     def on_fit_end(self, run: Run) -> None:
-        """The run is over; what changes parameters for whoever gets the model does so now. Not told after an error."""
+        """The run is over; what changes parameters for the model's user does so now. Not called after an error."""
 
     def steps_ahead(self, run: Run) -> int | None:
-        """How many steps may be made before ``on_steps_end`` is told again; ``None`` leaves it open."""
+        """How many steps may be made before ``on_steps_end`` is called again; ``None`` leaves it open."""
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint has to keep: numbers, texts, lists and dicts of them, and arrays by name."""
+        """The state for a checkpoint: numbers, texts, lists and dicts of them, and arrays by name."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -152,18 +152,18 @@ class Monitor:
     """A measure of the epochs and the best of it so far.
 
     Args:
-        who: Whose it is, for errors.
+        caller: Whose it is, for errors.
         name: A name of the history; ``None`` means ``val_loss``, or ``loss`` where there is no validation data.
         mode: ``"min"``, ``"max"``, or ``"auto"``: as the metric tells; where none does, less is better of what ends in
             loss, mae, mse, rmse or seconds.
         min_delta: By how much it has to be better to count.
     """
 
-    def __init__(self, who: str, name: str | None, mode: str, min_delta: float = 0.0) -> None:
-        self.who = who
+    def __init__(self, caller: str, name: str | None, mode: str, min_delta: float = 0.0) -> None:
+        self.caller = caller
         self.name = name
-        self.mode = check.choice(who, "mode", mode, ("auto", "min", "max"))
-        self.min_delta = check.real(who, "min_delta", min_delta, 0.0)
+        self.mode = check.choice(caller, "mode", mode, ("auto", "min", "max"))
+        self.min_delta = check.real(caller, "min_delta", min_delta, 0.0)
         self.best: float | None = None
 
     def watched(self, run: Run) -> str:
@@ -171,17 +171,17 @@ class Monitor:
         return self.name or ("val_loss" if "val_loss" in run.values else "loss")
 
     def value(self, run: Run) -> float:
-        """What the last epoch measured."""
+        """The measure of the last epoch."""
         name = self.watched(run)
         if name not in run.values:
             raise ValueError(
-                f"{self.who}: expected a monitor among {', '.join(run.values)}, got {name!r}; "
+                f"{self.caller}: expected a monitor among {', '.join(run.values)}, got {name!r}; "
                 "name it in fit's metrics, and give validation data for what begins with val_"
             )
         return float(run.values[name])
 
     def improves(self, run: Run) -> bool:
-        """Whether the last epoch is the best so far, which is then kept in mind."""
+        """Tell whether the last epoch is the best so far, which is then kept in mind."""
         value = self.value(run)
         if math.isnan(value):
             return False
@@ -237,11 +237,11 @@ class EarlyStopping(Callback):
         restore_best: bool = True,
         start_from: int = 0,
     ) -> None:
-        who = "EarlyStopping"
-        self.patience = check.count(who, "patience", patience, low=0)
-        self.restore_best = check.flag(who, "restore_best", restore_best)
-        self.start_from = check.count(who, "start_from", start_from, low=0)
-        self._monitor = Monitor(who, monitor, mode, min_delta)
+        caller = "EarlyStopping"
+        self.patience = check.count(caller, "patience", patience, low=0)
+        self.restore_best = check.flag(caller, "restore_best", restore_best)
+        self.start_from = check.count(caller, "start_from", start_from, low=0)
+        self._monitor = Monitor(caller, monitor, mode, min_delta)
         self._forget()
 
     def _forget(self) -> None:
@@ -309,12 +309,12 @@ class ReduceLROnPlateau(Callback):
         cooldown: int = 0,
         min_lr: float = 0.0,
     ) -> None:
-        who = "ReduceLROnPlateau"
-        self.factor = check.real(who, "factor", factor, 0.0, 1.0, open_low=True, open_high=True)
-        self.patience = check.count(who, "patience", patience, low=0)
-        self.cooldown = check.count(who, "cooldown", cooldown, low=0)
-        self.min_lr = check.real(who, "min_lr", min_lr, 0.0)
-        self._monitor = Monitor(who, monitor, mode, min_delta)
+        caller = "ReduceLROnPlateau"
+        self.factor = check.real(caller, "factor", factor, 0.0, 1.0, open_low=True, open_high=True)
+        self.patience = check.count(caller, "patience", patience, low=0)
+        self.cooldown = check.count(caller, "cooldown", cooldown, low=0)
+        self.min_lr = check.real(caller, "min_lr", min_lr, 0.0)
+        self._monitor = Monitor(caller, monitor, mode, min_delta)
         self._waited = self._resting = 0
 
     def on_fit_begin(self, run: Run) -> None:
@@ -368,18 +368,18 @@ class ModelCheckpoint(Callback):
         every_steps: int | None = None,
         every_minutes: float | None = None,
     ) -> None:
-        who = "ModelCheckpoint"
+        caller = "ModelCheckpoint"
         self.path = os.fsdecode(path)
         often = every_steps is not None or every_minutes is not None
         if often and monitor is not None:
-            raise ValueError(f"{who}: expected every_epochs with a monitor, which is measured at an epoch's end")
+            raise ValueError(f"{caller}: expected every_epochs with a monitor, which is measured at an epoch's end")
         every_epochs = 1 if every_epochs is None and not often else every_epochs
-        self.every_epochs = None if every_epochs is None else check.count(who, "every_epochs", every_epochs)
-        self.every_steps = None if every_steps is None else check.count(who, "every_steps", every_steps)
+        self.every_epochs = None if every_epochs is None else check.count(caller, "every_epochs", every_epochs)
+        self.every_steps = None if every_steps is None else check.count(caller, "every_steps", every_steps)
         self.every_minutes = (
-            None if every_minutes is None else check.real(who, "every_minutes", every_minutes, 0.0, open_low=True)
+            None if every_minutes is None else check.real(caller, "every_minutes", every_minutes, 0.0, open_low=True)
         )
-        self._monitor = None if monitor is None else Monitor(who, monitor, mode)
+        self._monitor = None if monitor is None else Monitor(caller, monitor, mode)
         self._written = time.monotonic()
 
     def on_fit_begin(self, run: Run) -> None:
@@ -466,11 +466,11 @@ class TensorBoard(Callback):
         self._writer.close()
 
 
-def resolve(who: str, callbacks: Any) -> tuple[Callback, ...]:
+def resolve(caller: str, callbacks: Any) -> tuple[Callback, ...]:
     """The callbacks of a run, refused where one is not one."""
     if isinstance(callbacks, Callback) or not hasattr(callbacks, "__iter__"):
-        raise TypeError(f"{who}: expected callbacks as a list such as [dg.EarlyStopping()], got {callbacks!r}")
+        raise TypeError(f"{caller}: expected callbacks as a list such as [dg.EarlyStopping()], got {callbacks!r}")
     for callback in (given := tuple(callbacks)):
         if not isinstance(callback, Callback):
-            raise TypeError(f"{who}: expected callbacks such as dg.EarlyStopping(), got {callback!r}")
+            raise TypeError(f"{caller}: expected callbacks such as dg.EarlyStopping(), got {callback!r}")
     return given

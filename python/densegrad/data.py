@@ -57,8 +57,8 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray[Any, Any]:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"read_idx: {name!r} is not a whole gzip file: {error}") from None
     if len(data) != expected:
-        came = f"{len(data)}{' or more' if len(data) > expected else ''}"
-        raise ValueError(f"read_idx: expected {expected} bytes for shape {shape} in {name!r}, got {came}")
+        got = f"{len(data)}{' or more' if len(data) > expected else ''}"
+        raise ValueError(f"read_idx: expected {expected} bytes for shape {shape} in {name!r}, got {got}")
     return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="))
 
 

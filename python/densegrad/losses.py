@@ -244,7 +244,7 @@ class NLL(Loss):
     primitive = "nll"
 
 
-Given = str | Loss | Callable[..., Any]  # a function of Tensors: (prediction, y) or (prediction, y, sample_weight)
+OneLoss = str | Loss | Callable[..., Any]  # a function of Tensors: (prediction, y) or (prediction, y, sample_weight)
 
 
 @dataclass(frozen=True, repr=False)
@@ -260,7 +260,7 @@ class Sum:
     Sum(['mse', 'cross_entropy'], [1.0, 0.3])
     """
 
-    losses: Given | Sequence[Given] | Mapping[str, Given]
+    losses: OneLoss | Sequence[OneLoss] | Mapping[str, OneLoss]
     weights: Sequence[float] | Mapping[str, float] | None = None
 
     def __repr__(self) -> str:
@@ -283,7 +283,7 @@ class FunctionLoss:
         return float(value), np.ascontiguousarray(slope.numpy(), prediction.dtype)
 
 
-AnyLoss = Given | Sum | Sequence[Given] | Mapping[str, Given]  # what a user may give for a loss
+LossLike = OneLoss | Sum | Sequence[OneLoss] | Mapping[str, OneLoss]  # what a user may give for a loss
 
 _CLASSES: dict[str, type[Loss]] = {
     cls.primitive: cls
@@ -299,39 +299,39 @@ def available() -> dict[str, str]:
     return {name: PRIMITIVES[name].formula for name in names("loss")}
 
 
-def resolve(who: str, loss: Any) -> LossSpec:
+def resolve(caller: str, loss: Any) -> LossSpec:
     """The loss a user named or made; ``prediction`` is filled in when a model is lowered."""
     if isinstance(loss, Loss):
         return LossSpec(loss.primitive, -1, loss.attributes)
     if isinstance(loss, type) and issubclass(loss, Loss):
-        raise TypeError(f"{who}: expected loss as a name or an object, got the class {loss.__name__}; call it")
+        raise TypeError(f"{caller}: expected loss as a name or an object, got the class {loss.__name__}; call it")
     if callable(loss):
         return LossSpec("python", -1, {"function": FunctionLoss(loss)})
-    row = check.primitive(who, "loss", loss)
-    return LossSpec(row.name, -1, check.attributes(who, row, {}))
+    row = check.primitive(caller, "loss", loss)
+    return LossSpec(row.name, -1, check.attributes(caller, row, {}))
 
 
-def resolve_sum(who: str, loss: Any, outputs: Sequence[str]) -> LossSpec:
+def resolve_sum(caller: str, loss: Any, outputs: Sequence[str]) -> LossSpec:
     """The sum of a loss for each of the outputs."""
     given = loss if isinstance(loss, Sum) else Sum(loss)
     losses, weights = [given.losses] * len(outputs), [1.0] * len(outputs)
     if isinstance(given.losses, Mapping | list | tuple):
-        losses = check.parts(who, "loss", given.losses, outputs)
+        losses = check.parts(caller, "loss", given.losses, outputs)
     if given.weights is not None:
-        weights = check.parts(who, "loss_weights", given.weights, outputs)
-    resolved = [resolve(who, loss) for loss in losses]
+        weights = check.parts(caller, "loss_weights", given.weights, outputs)
+    resolved = [resolve(caller, loss) for loss in losses]
     if any(one.primitive == "python" for one in resolved):
-        raise ValueError(f"{who}: expected losses of the library for several outputs, got a function")
+        raise ValueError(f"{caller}: expected losses of the library for several outputs, got a function")
     terms = tuple(
-        LossTerm(one.primitive, one.attributes, check.real(who, "weight of a loss", weight, 0.0))
+        LossTerm(one.primitive, one.attributes, check.real(caller, "weight of a loss", weight, 0.0))
         for one, weight in zip(resolved, weights, strict=True)
     )
     if not any(term.weight for term in terms):
-        raise ValueError(f"{who}: expected a loss of positive weight, got {len(terms)} of weight 0")
+        raise ValueError(f"{caller}: expected a loss of positive weight, got {len(terms)} of weight 0")
     return LossSpec("sum", -1, {}, terms)
 
 
-def as_written(loss: LossSpec) -> Given | Sum:
+def as_written(loss: LossSpec) -> OneLoss | Sum:
     """The loss as a user writes it: the name, or an object where a parameter is not at its default."""
     each = [_term_as_written(term) for term in loss.each()]
     if not loss.terms:
@@ -340,7 +340,7 @@ def as_written(loss: LossSpec) -> Given | Sum:
     return Sum(each, None if set(weights) == {1.0} else weights)
 
 
-def _term_as_written(term: LossTerm) -> Given:
+def _term_as_written(term: LossTerm) -> OneLoss:
     if term.primitive == "python":
         wrapped: FunctionLoss = term.attributes["function"]
         return wrapped.function
@@ -359,17 +359,17 @@ def to_json(loss: Any) -> Any:
     return {"name": loss.primitive, **loss.attributes} if isinstance(loss, Loss) else loss
 
 
-def from_json(who: str, described: Any) -> Any:
+def from_json(caller: str, described: Any) -> Any:
     """The loss that a file describes."""
     if described is None:
         return None
     if isinstance(described, dict) and "sum" in described:
-        return Sum([from_json(who, one) for one in described["sum"]], described["weights"])
+        return Sum([from_json(caller, one) for one in described["sum"]], described["weights"])
     if not isinstance(described, dict):
-        return check.primitive(who, "loss", described).name
+        return check.primitive(caller, "loss", described).name
     attributes = {key: value for key, value in described.items() if key != "name"}
-    row = check.primitive(who, "loss", described["name"])
-    return _term_as_written(LossTerm(row.name, check.attributes(who, row, attributes)))
+    row = check.primitive(caller, "loss", described["name"])
+    return _term_as_written(LossTerm(row.name, check.attributes(caller, row, attributes)))
 
 
 def _changed(primitive: str, attributes: Any) -> dict[str, float]:

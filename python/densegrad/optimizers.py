@@ -71,7 +71,7 @@ _Model = TypeVar("_Model", bound=Parametrized)
 
 
 class Hyperparameter(Generic[Value]):
-    """What an optimiser was made with, to be read: steps have been made with it, so that it cannot be set."""
+    """An argument of an optimiser, to be read: steps have been made with it, so that it cannot be set."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -87,12 +87,14 @@ class Hyperparameter(Generic[Value]):
         return value
 
     def __set__(self, optimizer: Optimizer, value: Value) -> None:
-        who = type(optimizer).__name__
-        raise AttributeError(f"{who}: {self._name} is fixed; make a new {who} to train with {self._name}={value!r}")
+        caller = type(optimizer).__name__
+        raise AttributeError(
+            f"{caller}: {self._name} is fixed; make a new {caller} to train with {self._name}={value!r}"
+        )
 
 
 class Options(TypedDict, total=False):
-    """What every optimiser takes beside its own arguments, as ``Optimizer`` says; ``None`` leaves it out."""
+    """Arguments of every optimiser beside its own, as ``Optimizer`` says; ``None`` leaves it out."""
 
     clip_norm: float | None
     clip_value: float | None
@@ -159,13 +161,13 @@ class Optimizer(Configured):
 
     @lr.setter
     def lr(self, value: schedules.LearningRate) -> None:
-        who = type(self).__name__
+        caller = type(self).__name__
         if callable(value):
-            self._schedule: schedules.Schedule | None = schedules.resolve(who, value)
-            self._scheduled = schedules.OneByOne(who, self._schedule)
+            self._schedule: schedules.Schedule | None = schedules.resolve(caller, value)
+            self._scheduled = schedules.OneByOne(caller, self._schedule)
             self._lr: float | None = None
         else:
-            self._schedule, self._lr = None, schedules.number(who, "lr", value)
+            self._schedule, self._lr = None, schedules.number(caller, "lr", value)
 
     def rates(self, count: int) -> FloatArray:
         """The learning rates of the next ``count`` updates, all of them in range."""
@@ -216,13 +218,13 @@ class Optimizer(Configured):
         Raises:
             ValueError: The optimiser was made without ``average``, or has trained another model or none.
         """
-        who = f"{type(self).__name__}.averaged"
+        caller = f"{type(self).__name__}.averaged"
         if self.average is None or self.state is None:
             missing = "one without" if self.average is None else "one that has not trained"
-            raise ValueError(f"{who}: expected an optimizer made with average=... that has trained, got {missing}")
+            raise ValueError(f"{caller}: expected an optimizer made with average=... that has trained, got {missing}")
         if model.parameters.size != self._size:
             raise ValueError(
-                f"{who}: expected the model this optimizer has trained ({self._size} parameters), "
+                f"{caller}: expected the model this optimizer has trained ({self._size} parameters), "
                 f"got one of {model.parameters.size}"
             )
         other = model.copy()
@@ -233,7 +235,7 @@ class Optimizer(Configured):
 
     @property
     def scheduled(self) -> bool:
-        """Whether a schedule or a function decides the learning rate."""
+        """Tell whether a schedule or a function decides the learning rate."""
         return self._schedule is not None
 
     def state_dict(self) -> dict[str, Any]:
@@ -249,20 +251,20 @@ class Optimizer(Configured):
 
     def load_state_dict(self, state: Mapping[str, Any], parameters: FloatArray) -> None:
         """Take back what ``state_dict`` gave, of an optimiser made with the same arguments for such parameters."""
-        who = f"{type(self).__name__}.load_state_dict"
+        caller = f"{type(self).__name__}.load_state_dict"
         own = self.state_dict()
         for what in ("name", "hyperparameters"):
             if state[what] != own[what]:
-                raise ValueError(f"{who}: expected the {what} {own[what]!r}, got {state[what]!r}")
+                raise ValueError(f"{caller}: expected the {what} {own[what]!r}, got {state[what]!r}")
         if (state["schedule"] is None) != (self._schedule is None):
             kind = "number" if self._schedule is None else "schedule"
-            raise ValueError(f"{who}: expected lr as a {kind}, as it is here")
-        steps = check.count(who, "steps", state["steps"], low=0)
+            raise ValueError(f"{caller}: expected lr as a {kind}, as it is here")
+        steps = check.count(caller, "steps", state["steps"], low=0)
         self.bind(parameters)
         given, kept = state["state"], self.state
         if (given is None) != (kept is None) or (given is not None and kept is not None and given.shape != kept.shape):
             shapes = ["none" if each is None else f"shape {np.shape(each)}" for each in (kept, given)]
-            raise ValueError(f"{who}: expected a state of {shapes[0]}, got {shapes[1]}")
+            raise ValueError(f"{caller}: expected a state of {shapes[0]}, got {shapes[1]}")
         if self._schedule is None:
             self.lr = state["lr"]
         else:
@@ -299,16 +301,16 @@ class Optimizer(Configured):
 
     def _take(self, **given: Any) -> None:
         """Keep hyperparameters: numbers in the ranges that the table has, the others flags."""
-        who = type(self).__name__
+        caller = type(self).__name__
         if "betas" in given:
-            given["beta1"], given["beta2"] = _pair(who, given.pop("betas"))
+            given["beta1"], given["beta2"] = _pair(caller, given.pop("betas"))
         known = {a.name: a for name in self.primitives for a in PRIMITIVES[name].attributes}
         for name, value in given.items():
             number = known.get(name)
             self.hyperparameters[name] = (
-                check.flag(who, name, value)
+                check.flag(caller, name, value)
                 if number is None
-                else check.real(who, name, value, number.low, number.high)
+                else check.real(caller, name, value, number.low, number.high)
             )
         if "beta1" in given:
             self.hyperparameters["betas"] = (self.hyperparameters["beta1"], self.hyperparameters["beta2"])
@@ -325,11 +327,11 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _pair(who: str, betas: Any) -> tuple[Any, Any]:
+def _pair(caller: str, betas: Any) -> tuple[Any, Any]:
     try:
         beta1, beta2 = betas
     except (TypeError, ValueError):
-        raise TypeError(f"{who}: expected betas as two numbers (beta1, beta2), got {betas!r}") from None
+        raise TypeError(f"{caller}: expected betas as two numbers (beta1, beta2), got {betas!r}") from None
     return beta1, beta2
 
 

@@ -1,4 +1,4 @@
-"""What notebooks show of objects."""
+"""Notebooks' views of objects."""
 
 from __future__ import annotations
 

@@ -25,14 +25,14 @@ class LazyRows:
     """Rows (rows, features) in a dtype or a place of their own, converted as they are asked for.
 
     Args:
-        who: For errors.
+        caller: For errors.
         values: The array; float numbers are found to be finite only as they are read.
         dtype: What they become.
         index: Which of its rows these are; by default all.
     """
 
-    def __init__(self, who: str, values: Any, dtype: str, index: IndexArray | None = None) -> None:
-        self._who = who
+    def __init__(self, caller: str, values: Any, dtype: str, index: IndexArray | None = None) -> None:
+        self._caller = caller
         self._values = values
         self._index = index
         self._mapping = _mapping(values)
@@ -45,7 +45,7 @@ class LazyRows:
     def __getitem__(self, chosen: Any) -> LazyRows:
         """Some of the rows."""
         index = np.arange(len(self._values)) if self._index is None else self._index
-        return LazyRows(self._who, self._values, self.dtype.name, index[chosen])
+        return LazyRows(self._caller, self._values, self.dtype.name, index[chosen])
 
     def take(self, rows: IndexArray) -> FloatArray:
         """These rows as an array."""
@@ -64,8 +64,8 @@ class LazyRows:
             self._mapping.madvise(mmap.MADV_NORMAL)
         if self._values.dtype.kind == "f" and not np.isfinite(taken).all():
             row, column = np.argwhere(~np.isfinite(taken))[0]
-            came = self._values[places[row], column]
-            raise ValueError(f"{self._who}: expected finite x, got {came} at row {places[row]}, column {column}")
+            got = self._values[places[row], column]
+            raise ValueError(f"{self._caller}: expected finite x, got {got} at row {places[row]}, column {column}")
         return taken
 
     def blocks(self) -> Iterator[FloatArray]:
@@ -78,25 +78,25 @@ class LazyRows:
 Features: TypeAlias = "FloatArray | LazyRows"
 
 
-def features(who: str, x: Any, width: int | None, dtype: str, *, empty: bool = False) -> Features:
+def features(caller: str, x: Any, width: int | None, dtype: str, *, empty: bool = False) -> Features:
     """x as (batch, width) of dtype, converted later where there is much to convert.
 
     Args:
-        who: For errors.
+        caller: For errors.
         x: Any array-like of numbers.
         width: ``None`` where any width above 0 will do.
         dtype: What it becomes.
         empty: Whether a batch of no rows will do.
     """
-    raw = check.numeric(who, "x", x)
-    check.feature_shape(who, raw.shape, width, empty=empty)
+    raw = check.numeric(caller, "x", x)
+    check.feature_shape(caller, raw.shape, width, empty=empty)
     if type(x) in (np.ndarray, np.memmap) and raw.size * np.dtype(dtype).itemsize > _AT_ONCE:
         ready = raw.dtype == dtype and raw.flags.c_contiguous and _mapping(raw) is None
         if not ready:
-            return LazyRows(who, x, dtype)
+            return LazyRows(caller, x, dtype)
     with np.errstate(over="ignore"):  # a number too large for dtype becomes infinite
         values: FloatArray = np.require(raw, dtype, "C")
-    check.finite(who, "x", values, raw)
+    check.finite(caller, "x", values, raw)
     return values
 
 

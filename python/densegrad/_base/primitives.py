@@ -31,7 +31,7 @@ class Attribute:
 
 
 @dataclass(frozen=True)
-class Primitive:
+class PrimitiveRow:
     """One row: a primitive as every part of the library sees it."""
 
     name: str
@@ -72,18 +72,18 @@ def _weight_decay(default: float = 0) -> Attribute:
 
 
 _ROWS = (
-    Primitive("dense", "layer", "z = x w + b", onnx="Gemm"),
-    Primitive("add", "layer", "y = a + b", onnx="Add"),
-    Primitive("concatenate", "layer", "y = (a, b), side by side", onnx="Concat"),
-    Primitive(
+    PrimitiveRow("dense", "layer", "z = x w + b", onnx="Gemm"),
+    PrimitiveRow("add", "layer", "y = a + b", onnx="Add"),
+    PrimitiveRow("concatenate", "layer", "y = (a, b), side by side", onnx="Concat"),
+    PrimitiveRow(
         "columns",
         "layer",
         "y_j = x_(first + j), for as many columns as y has",
         attributes=(Attribute("first", 0, 0, 2**31 - 1),),
         onnx="Slice",
     ),
-    Primitive("standardize", "layer", "y = (x - mean) scale"),
-    Primitive(
+    PrimitiveRow("standardize", "layer", "y = (x - mean) scale"),
+    PrimitiveRow(
         "dropout",
         "layer",
         "y = x / (1 - rate), or 0 with the probability rate",
@@ -94,27 +94,27 @@ _ROWS = (
         ),
         onnx="Dropout",
     ),
-    Primitive(
+    PrimitiveRow(
         "batch_norm",
         "layer",
         "y = (x - mean) / sqrt(variance + eps) gamma + beta, mean and variance over the batch",
         attributes=(Attribute("eps", 1e-5, 0), Attribute("momentum", 0.1, 0, 1)),
         onnx="BatchNormalization",
     ),
-    Primitive(
+    PrimitiveRow(
         "layer_norm",
         "layer",
         "y = (x - mean) / sqrt(variance + eps) gamma + beta, mean and variance over the row",
         attributes=(Attribute("eps", 1e-5, 0),),
         onnx="LayerNormalization",
     ),
-    Primitive("prelu", "layer", "y = max(z, 0) + a min(z, 0)", onnx="PRelu"),
-    Primitive("learned_swish", "layer", "y = z / (1 + exp(-a z))"),
-    Primitive("identity", "activation", "y = z", onnx="Identity"),
-    Primitive("sigmoid", "activation", "y = 1 / (1 + exp(-z))", reads="y", ulp=4, range=(0, 1), onnx="Sigmoid"),
-    Primitive("tanh", "activation", "y = tanh(z)", reads="y", ulp=4, range=(-1, 1), onnx="Tanh"),
-    Primitive("relu", "activation", "y = max(z, 0)", reads="y", range=(0, inf), onnx="Relu", init="he_normal"),
-    Primitive(
+    PrimitiveRow("prelu", "layer", "y = max(z, 0) + a min(z, 0)", onnx="PRelu"),
+    PrimitiveRow("learned_swish", "layer", "y = z / (1 + exp(-a z))"),
+    PrimitiveRow("identity", "activation", "y = z", onnx="Identity"),
+    PrimitiveRow("sigmoid", "activation", "y = 1 / (1 + exp(-z))", reads="y", ulp=4, range=(0, 1), onnx="Sigmoid"),
+    PrimitiveRow("tanh", "activation", "y = tanh(z)", reads="y", ulp=4, range=(-1, 1), onnx="Tanh"),
+    PrimitiveRow("relu", "activation", "y = max(z, 0)", reads="y", range=(0, inf), onnx="Relu", init="he_normal"),
+    PrimitiveRow(
         "leaky_relu",
         "activation",
         "y = z where z > 0, slope z elsewhere",
@@ -124,7 +124,7 @@ _ROWS = (
         onnx="LeakyRelu",
         init="he_normal",
     ),
-    Primitive(
+    PrimitiveRow(
         "elu",
         "activation",
         "y = z where z > 0, alpha (exp(z) - 1) elsewhere",
@@ -135,7 +135,7 @@ _ROWS = (
         onnx="Elu",
         init="he_normal",
     ),
-    Primitive(
+    PrimitiveRow(
         "selu",
         "activation",
         "y = 1.0507009873554805 z where z > 0, 1.7580993408473768 (exp(z) - 1) elsewhere",
@@ -145,7 +145,7 @@ _ROWS = (
         onnx="Selu",
         init="lecun_normal",
     ),
-    Primitive(
+    PrimitiveRow(
         "softplus",
         "activation",
         "y = log(1 + exp(z))",
@@ -155,7 +155,7 @@ _ROWS = (
         onnx="Softplus",
         init="he_normal",
     ),
-    Primitive(
+    PrimitiveRow(
         "swish",
         "activation",
         "y = z sigmoid(beta z)",
@@ -167,7 +167,7 @@ _ROWS = (
         aliases=("silu",),
         init="he_normal",
     ),
-    Primitive(
+    PrimitiveRow(
         "gelu",
         "activation",
         "y = z Phi(z), Phi(z) = (1 + erf(z / sqrt(2))) / 2",
@@ -177,7 +177,7 @@ _ROWS = (
         onnx="Gelu",
         init="he_normal",
     ),
-    Primitive(
+    PrimitiveRow(
         "gelu_tanh",
         "activation",
         "y = z (1 + tanh(sqrt(2 / pi) (z + 0.044715 z^3))) / 2",
@@ -186,7 +186,7 @@ _ROWS = (
         range=(-0.17005, inf),
         init="he_normal",
     ),
-    Primitive(
+    PrimitiveRow(
         "mish",
         "activation",
         "y = z tanh(log(1 + exp(z)))",
@@ -196,8 +196,8 @@ _ROWS = (
         onnx="Mish",
         init="he_normal",
     ),
-    Primitive("softsign", "activation", "y = z / (1 + |z|)", reads="y", ulp=2, range=(-1, 1), onnx="Softsign"),
-    Primitive(
+    PrimitiveRow("softsign", "activation", "y = z / (1 + |z|)", reads="y", ulp=2, range=(-1, 1), onnx="Softsign"),
+    PrimitiveRow(
         "hard_sigmoid",
         "activation",
         "y = min(max(z + 3, 0), 6) / 6",
@@ -206,8 +206,8 @@ _ROWS = (
         range=(0, 1),
         onnx="HardSigmoid",
     ),
-    Primitive("hard_tanh", "activation", "y = min(max(z, -1), 1)", reads="y", range=(-1, 1)),
-    Primitive(
+    PrimitiveRow("hard_tanh", "activation", "y = min(max(z, -1), 1)", reads="y", range=(-1, 1)),
+    PrimitiveRow(
         "hard_swish",
         "activation",
         "y = z min(max(z + 3, 0), 6) / 6",
@@ -217,7 +217,7 @@ _ROWS = (
         onnx="HardSwish",
         init="he_normal",
     ),
-    Primitive(
+    PrimitiveRow(
         "softmax",
         "activation",
         "y_j = exp(z_j) / sum_k exp(z_k)",
@@ -227,7 +227,7 @@ _ROWS = (
         onnx="Softmax",
         by_row=True,
     ),
-    Primitive(
+    PrimitiveRow(
         "log_softmax",
         "activation",
         "y_j = z_j - log(sum_k exp(z_k))",
@@ -237,27 +237,27 @@ _ROWS = (
         onnx="LogSoftmax",
         by_row=True,
     ),
-    Primitive("mse", "loss", "mean over all elements of (p - t)^2"),
-    Primitive("half_squared_error", "loss", "mean over the batch of 1/2 sum_j (p_j - t_j)^2"),
-    Primitive("mae", "loss", "mean over all elements of |p - t|"),
-    Primitive(
+    PrimitiveRow("mse", "loss", "mean over all elements of (p - t)^2"),
+    PrimitiveRow("half_squared_error", "loss", "mean over the batch of 1/2 sum_j (p_j - t_j)^2"),
+    PrimitiveRow("mae", "loss", "mean over all elements of |p - t|"),
+    PrimitiveRow(
         "huber",
         "loss",
         "mean over all elements of 1/2 (p - t)^2 where |p - t| <= delta, else delta (|p - t| - 1/2 delta)",
         attributes=(Attribute("delta", 1, 0, open=True),),
     ),
-    Primitive("log_cosh", "loss", "mean over all elements of log(cosh(p - t))"),
-    Primitive(
+    PrimitiveRow("log_cosh", "loss", "mean over all elements of log(cosh(p - t))"),
+    PrimitiveRow(
         "quantile",
         "loss",
         "mean over all elements of max(q (t - p), (q - 1) (t - p))",
         attributes=(Attribute("q", 0.5, 0, 1, open=True),),
     ),
-    Primitive("poisson", "loss", "mean over all elements of exp(p) - t p", target="counts"),
-    Primitive(
+    PrimitiveRow("poisson", "loss", "mean over all elements of exp(p) - t p", target="counts"),
+    PrimitiveRow(
         "gaussian_nll", "loss", "mean over all elements of 1/2 (s + (m - t)^2 exp(-s)), p = (m, s)", predictions=2
     ),
-    Primitive(
+    PrimitiveRow(
         "binary_cross_entropy",
         "loss",
         "mean over all elements of -t log(p) - (1 - t) log(1 - p)",
@@ -265,14 +265,14 @@ _ROWS = (
         link="identity",
         fuses=("sigmoid", "binary_cross_entropy_with_logits"),
     ),
-    Primitive(
+    PrimitiveRow(
         "binary_cross_entropy_with_logits",
         "loss",
         "mean over all elements of -t log(sigmoid(p)) - (1 - t) log(1 - sigmoid(p))",
         target="probabilities",
         link="sigmoid",
     ),
-    Primitive(
+    PrimitiveRow(
         "cross_entropy",
         "loss",
         "mean over the batch of -sum_j u_j log(softmax(p)_j), u = (1 - label_smoothing) t + label_smoothing / classes",
@@ -281,24 +281,24 @@ _ROWS = (
         link="softmax",
         fuses=("softmax", "cross_entropy"),
     ),
-    Primitive("nll", "loss", "mean over the batch of -sum_j t_j p_j", target="classes", link="softmax"),
-    Primitive("sgd", "optimizer", "w <- w - lr dw"),
-    Primitive("sgd_weight_decay", "optimizer", "w <- w - lr (dw + weight_decay w)", attributes=(_weight_decay(),)),
-    Primitive(
+    PrimitiveRow("nll", "loss", "mean over the batch of -sum_j t_j p_j", target="classes", link="softmax"),
+    PrimitiveRow("sgd", "optimizer", "w <- w - lr dw"),
+    PrimitiveRow("sgd_weight_decay", "optimizer", "w <- w - lr (dw + weight_decay w)", attributes=(_weight_decay(),)),
+    PrimitiveRow(
         "sgd_momentum",
         "optimizer",
         "g = dw + weight_decay w; b <- momentum b + (1 - dampening) g, at first b <- g; w <- w - lr b",
         attributes=(_MOMENTUM, Attribute("dampening", 0, 0, 1), _weight_decay()),
         state=1,
     ),
-    Primitive(
+    PrimitiveRow(
         "sgd_nesterov",
         "optimizer",
         "g = dw + weight_decay w; b <- momentum b + g; w <- w - lr (g + momentum b)",
         attributes=(_MOMENTUM, _weight_decay()),
         state=1,
     ),
-    Primitive(
+    PrimitiveRow(
         "adam",
         "optimizer",
         "g = dw + weight_decay w; m <- beta1 m + (1 - beta1) g; v <- beta2 v + (1 - beta2) g^2; "
@@ -306,7 +306,7 @@ _ROWS = (
         attributes=(*_betas(), _eps(), _weight_decay()),
         state=2,
     ),
-    Primitive(
+    PrimitiveRow(
         "adam_amsgrad",
         "optimizer",
         "g = dw + weight_decay w; m <- beta1 m + (1 - beta1) g; v <- beta2 v + (1 - beta2) g^2; u <- max(u, v); "
@@ -314,7 +314,7 @@ _ROWS = (
         attributes=(*_betas(), _eps(), _weight_decay()),
         state=3,
     ),
-    Primitive(
+    PrimitiveRow(
         "adam_eps_hat",
         "optimizer",
         "g = dw + weight_decay w; m <- beta1 m + (1 - beta1) g; v <- beta2 v + (1 - beta2) g^2; "
@@ -322,7 +322,7 @@ _ROWS = (
         attributes=(*_betas(), _eps(), _weight_decay()),
         state=2,
     ),
-    Primitive(
+    PrimitiveRow(
         "adamw",
         "optimizer",
         "m <- beta1 m + (1 - beta1) dw; v <- beta2 v + (1 - beta2) dw^2; "
@@ -330,7 +330,7 @@ _ROWS = (
         attributes=(*_betas(), _eps(), _weight_decay(0.01)),
         state=2,
     ),
-    Primitive(
+    PrimitiveRow(
         "adamw_amsgrad",
         "optimizer",
         "m <- beta1 m + (1 - beta1) dw; v <- beta2 v + (1 - beta2) dw^2; u <- max(u, v); "
@@ -338,21 +338,21 @@ _ROWS = (
         attributes=(*_betas(), _eps(), _weight_decay(0.01)),
         state=3,
     ),
-    Primitive(
+    PrimitiveRow(
         "rmsprop",
         "optimizer",
         "g = dw + weight_decay w; v <- alpha v + (1 - alpha) g^2; w <- w - lr g / (sqrt(v) + eps)",
         attributes=(Attribute("alpha", 0.99, 0, 1), _eps(), _weight_decay()),
         state=1,
     ),
-    Primitive(
+    PrimitiveRow(
         "rmsprop_momentum",
         "optimizer",
         "g = dw + weight_decay w; v <- alpha v + (1 - alpha) g^2; b <- momentum b + g / (sqrt(v) + eps); w <- w - lr b",
         attributes=(Attribute("alpha", 0.99, 0, 1), _eps(), _weight_decay(), _MOMENTUM),
         state=2,
     ),
-    Primitive(
+    PrimitiveRow(
         "rmsprop_centered",
         "optimizer",
         "g = dw + weight_decay w; v <- alpha v + (1 - alpha) g^2; a <- alpha a + (1 - alpha) g; "
@@ -360,7 +360,7 @@ _ROWS = (
         attributes=(Attribute("alpha", 0.99, 0, 1), _eps(), _weight_decay()),
         state=2,
     ),
-    Primitive(
+    PrimitiveRow(
         "rmsprop_centered_momentum",
         "optimizer",
         "g = dw + weight_decay w; v <- alpha v + (1 - alpha) g^2; a <- alpha a + (1 - alpha) g; "
@@ -368,14 +368,14 @@ _ROWS = (
         attributes=(Attribute("alpha", 0.99, 0, 1), _eps(), _weight_decay(), _MOMENTUM),
         state=3,
     ),
-    Primitive(
+    PrimitiveRow(
         "adagrad",
         "optimizer",
         "g = dw + weight_decay w; v <- v + g^2; w <- w - lr / (1 + (t - 1) lr_decay) g / (sqrt(v) + eps)",
         attributes=(Attribute("lr_decay", 0, 0), _weight_decay(), _eps(1e-10)),
         state=1,
     ),
-    Primitive(
+    PrimitiveRow(
         "adadelta",
         "optimizer",
         "g = dw + weight_decay w; v <- rho v + (1 - rho) g^2; d = sqrt(u + eps) / sqrt(v + eps) g; "
@@ -383,7 +383,7 @@ _ROWS = (
         attributes=(Attribute("rho", 0.9, 0, 1), _eps(1e-6), _weight_decay()),
         state=2,
     ),
-    Primitive(
+    PrimitiveRow(
         "adamax",
         "optimizer",
         "g = dw + weight_decay w; m <- beta1 m + (1 - beta1) g; u <- max(beta2 u, |g| + eps); "
@@ -391,7 +391,7 @@ _ROWS = (
         attributes=(*_betas(), _eps(), _weight_decay()),
         state=2,
     ),
-    Primitive(
+    PrimitiveRow(
         "nadam",
         "optimizer",
         "g = dw + weight_decay w; m <- beta1 m + (1 - beta1) g; v <- beta2 v + (1 - beta2) g^2; "
@@ -400,7 +400,7 @@ _ROWS = (
         attributes=(*_betas(), _eps(), _weight_decay(), Attribute("momentum_decay", 0.004, 0)),
         state=2,
     ),
-    Primitive(
+    PrimitiveRow(
         "nadam_decoupled",
         "optimizer",
         "m <- beta1 m + (1 - beta1) dw; v <- beta2 v + (1 - beta2) dw^2; "
@@ -409,7 +409,7 @@ _ROWS = (
         attributes=(*_betas(), _eps(), _weight_decay(), Attribute("momentum_decay", 0.004, 0)),
         state=2,
     ),
-    Primitive(
+    PrimitiveRow(
         "lion",
         "optimizer",
         "w <- (1 - lr weight_decay) w - lr sign(beta1 m + (1 - beta1) dw); m <- beta2 m + (1 - beta2) dw",
@@ -418,13 +418,13 @@ _ROWS = (
     ),
 )
 
-PRIMITIVES: Mapping[str, Primitive] = MappingProxyType({row.name: row for row in _ROWS})
+PRIMITIVES: Mapping[str, PrimitiveRow] = MappingProxyType({row.name: row for row in _ROWS})
 
 
-_PYTHON_LOSS = Primitive("python", "loss", "a function of Tensors")  # on no other side of the seam
+_PYTHON_LOSS = PrimitiveRow("python", "loss", "a function of Tensors")  # on no other side of the seam
 
 
-def loss_row(name: str) -> Primitive:
+def loss_row(name: str) -> PrimitiveRow:
     """The row of a loss; that of a function in Python, where it is none of the table."""
     return _PYTHON_LOSS if name == _PYTHON_LOSS.name else PRIMITIVES[name]
 

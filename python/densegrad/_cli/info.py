@@ -1,4 +1,4 @@
-"""What this installation is and runs on."""
+"""Facts of this installation and its machine."""
 
 from __future__ import annotations
 

@@ -174,13 +174,13 @@ inline void forward(const {type}* x, {type}* y) noexcept {{
 
 def to_cpp(model: ModelCore, path: str | os.PathLike[str] | None = None, name: str = "model") -> str:
     """``model.to_cpp``: the header's text, written to ``path`` where one is given."""
-    who = f"{type(model).__name__}.to_cpp"
+    caller = f"{type(model).__name__}.to_cpp"
     if not isinstance(name, str):
-        raise TypeError(f"{who}: expected name as text, got {type(name).__name__}")
+        raise TypeError(f"{caller}: expected name as text, got {type(name).__name__}")
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or "__" in name or name in _TAKEN.split():
-        raise ValueError(f"{who}: expected a name that a C++ namespace can have, got {name!r}")
+        raise ValueError(f"{caller}: expected a name that a C++ namespace can have, got {name!r}")
     model.require_built("to_cpp")
-    header = _Header(who, model)
+    header = _Header(caller, model)
     text = header.text(name)
     if path is not None:
         write_atomically(path, text.encode())
@@ -188,10 +188,10 @@ def to_cpp(model: ModelCore, path: str | os.PathLike[str] | None = None, name: s
 
 
 class _Header:
-    """What the plan's nodes need: arrays, functions, and a statement each."""
+    """Needs of the plan's nodes: arrays, functions, and a statement each."""
 
-    def __init__(self, who: str, model: ModelCore) -> None:
-        self._who, self._model, self._plan = who, model, model.lower()
+    def __init__(self, caller: str, model: ModelCore) -> None:
+        self._caller, self._model, self._plan = caller, model, model.lower()
         self._places, self._sizes = _places(self._plan)
         self._arrays: dict[str, str] = {}  # by name: layers may share them
         self._functions: set[str] = set()
@@ -252,7 +252,7 @@ class _Header:
 
     def _array(self, name: str, array: np.ndarray[Any, Any]) -> str:
         if not np.isfinite(array).all():
-            raise ValueError(f"{self._who}: expected finite parameters, got NaN or infinity in {name}")
+            raise ValueError(f"{self._caller}: expected finite parameters, got NaN or infinity in {name}")
         numbers = [f"{number}{self._suffix}" for number in array.astype(str).ravel()]
         rows = [", ".join(numbers[first : first + 8]) for first in range(0, len(numbers), 8)]
         name = name.replace(".", "_")
@@ -262,7 +262,7 @@ class _Header:
 
     def _literal(self, node: Node, value: Any) -> str:
         if node.primitive == "python":
-            raise ValueError(f"{self._who}: expected layers of densegrad, got the Python activation {value!r}")
+            raise ValueError(f"{self._caller}: expected layers of densegrad, got the Python activation {value!r}")
         return f"({np.dtype(self._model.dtype).type(value)}{self._suffix})"
 
     @property

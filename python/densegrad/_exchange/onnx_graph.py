@@ -58,7 +58,7 @@ def operator(node: Any) -> str:
 
 
 def refused(node: Any, why: str) -> ValueError:
-    """What says that an operator is not read, by its name and type."""
+    """The error of an operator that is not read, by its name and type."""
     return ValueError(f"{WHO}: node {node.name or node.output[0]!r} ({operator(node)}): {why}")
 
 
@@ -100,7 +100,7 @@ class Graph:
             raise ValueError(f"{WHO}: expected arrays for {self._used} numbers, got {self._held} in all constants")
 
     def is_constant(self, name: str) -> bool:
-        """Whether a value is an array of the file."""
+        """Tell whether a value is an array of the file."""
         return name in self._arrays
 
     def constant(self, node: Any, place: int) -> Array:

@@ -216,7 +216,7 @@ class _Reader:
             self._add(Part(LearnedSwish(shared=a.size == 1), {"a": a}))
 
     def _holds(self, block: list[Step], numbers: list[float]) -> bool:
-        """Whether the constants in a chain are these numbers, and its attributes those that are read."""
+        """Tell whether the constants in a chain are these numbers, and its attributes those that are read."""
         found = []
         for inner, joined in block:
             _attributes(inner)
@@ -251,7 +251,7 @@ _JOINS: Mapping[str, Callable[[_Reader, Any, list[Step]], None]] = {
 
 
 def _known(table: Mapping[str, _T], node: Any, where: str) -> _T:
-    """What reads an operator."""
+    """The reader of an operator."""
     if operator(node) not in table:
         raise refused(node, f"is not read {where}; {', '.join(sorted(table))} are")
     return table[operator(node)]

@@ -26,13 +26,13 @@ _LARGEST = 2**31 - 2**20  # bytes of arrays; protobuf ends at 2 GiB
 
 def to_onnx(model: ModelCore, path: str | os.PathLike[str] | None = None) -> Any:
     """``model.to_onnx``: the ``onnx.ModelProto``, written to ``path`` where one is given."""
-    who = f"{type(model).__name__}.to_onnx"
-    onnx = imported(who, "onnx", EXTRA)
+    caller = f"{type(model).__name__}.to_onnx"
+    onnx = imported(caller, "onnx", EXTRA)
     model.require_built("to_onnx")
     plan = model.lower()
     if model.parameters.nbytes > _LARGEST:
-        raise ValueError(f"{who}: expected at most {_LARGEST} bytes of parameters, got {model.parameters.nbytes}")
-    graph = _Graph(who, model, plan)
+        raise ValueError(f"{caller}: expected at most {_LARGEST} bytes of parameters, got {model.parameters.nbytes}")
+    graph = _Graph(caller, model, plan)
     for node in plan.nodes:
         graph.add(node)
     kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(model.dtype))
@@ -58,10 +58,10 @@ class _Graph:
     A primitive that is not just the operator of its row has a method of its name.
     """
 
-    def __init__(self, who: str, model: ModelCore, plan: Plan) -> None:
-        self._who, self._model, self._widths = who, model, plan.widths
+    def __init__(self, caller: str, model: ModelCore, plan: Plan) -> None:
+        self._caller, self._model, self._widths = caller, model, plan.widths
         self._names = {plan.input: "x", plan.output: "y"}
-        self._onnx = imported(who, "onnx", EXTRA)
+        self._onnx = imported(caller, "onnx", EXTRA)
         self.nodes: list[Any] = []
         self._constants: dict[str, Any] = {}  # by name: layers may share them
 
@@ -80,7 +80,9 @@ class _Graph:
             return
         if node.primitive == "python":
             function = node.attributes["function"]
-            raise ValueError(f"{self._who}: expected layers that ONNX can hold, got the Python activation {function!r}")
+            raise ValueError(
+                f"{self._caller}: expected layers that ONNX can hold, got the Python activation {function!r}"
+            )
         operator = PRIMITIVES[node.primitive].onnx
         assert operator is not None, f"{node.primitive} has no operator in the table, and no method here"
         attributes = dict(zip(["alpha"], node.attributes.values(), strict=False))  # ONNX's name for all of them

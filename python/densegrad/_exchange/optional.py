@@ -6,9 +6,9 @@ import importlib
 from typing import Any
 
 
-def imported(who: str, module: str, install: str) -> Any:
+def imported(caller: str, module: str, install: str) -> Any:
     """The module, or an ``ImportError`` that says what to install."""
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise ImportError(f"{who} needs {module.partition('.')[0]}: pip install {install!r}") from None
+        raise ImportError(f"{caller} needs {module.partition('.')[0]}: pip install {install!r}") from None

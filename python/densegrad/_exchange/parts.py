@@ -1,4 +1,4 @@
-"""What readers of other formats find: layers with their arrays, put together to a model once all is known."""
+"""Networks as readers of other formats find them: layers with their arrays, in order."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Network(NamedTuple):
     """All that a reader has found.
 
     Attributes:
-        who: Begins the words of a refusal.
+        caller: Begins the words of a refusal.
         parts: First to last.
         dtype: Of the arrays.
         input_size: Width of x; where it is not known, the first array tells.
     """
 
-    who: str
+    caller: str
     parts: Iterable[Part]
     dtype: str
     input_size: int | None = None

@@ -58,10 +58,10 @@ def read_torch(module: Any) -> Network:
 
 def to_torch_state_dict(model: ModelCore) -> dict[str, Any]:
     """``model.to_torch_state_dict``: an entry for each array, by the place of its module."""
-    who = f"{type(model).__name__}.to_torch_state_dict"
-    torch = imported(who, "torch", "torch")
+    caller = f"{type(model).__name__}.to_torch_state_dict"
+    torch = imported(caller, "torch", "torch")
     model.require_built("to_torch_state_dict")
-    modules = [module for layer in model.layers for module in _states(who, layer)]
+    modules = [module for layer in model.layers for module in _states(caller, layer)]
     return {
         f"{place}.{name}": torch.from_numpy(np.array(array, order="C"))
         for place, module in enumerate(modules)
@@ -148,7 +148,7 @@ _READS: Mapping[str, Callable[[Any], Part]] = {
 
 
 def _trains(module: Any) -> bool:
-    """Whether anything in a module requires a gradient."""
+    """Tell whether anything in a module requires a gradient."""
     return any(array.requires_grad for array in module.parameters())
 
 
@@ -159,7 +159,7 @@ def _numpy(tensor: Any) -> Any:
 # ---- writing
 
 
-def _states(who: str, layer: Layer) -> list[dict[str, Any]]:
+def _states(caller: str, layer: Layer) -> list[dict[str, Any]]:
     """The arrays of each of PyTorch's modules that a layer is; an activation is one without arrays."""
     views = layer.views
     if isinstance(layer, Dense):
@@ -174,4 +174,4 @@ def _states(who: str, layer: Layer) -> list[dict[str, Any]]:
         return [{"weight": views["a"]}]
     if isinstance(layer, Activation | Dropout):
         return [{}]
-    raise ValueError(f"{who}: expected layers that PyTorch has modules of, got {layer!r}")
+    raise ValueError(f"{caller}: expected layers that PyTorch has modules of, got {layer!r}")

@@ -79,16 +79,16 @@ def read(name: str, model: ModelCore) -> dict[str, Any]:
 
 
 @contextmanager
-def reading(who: str, name: str) -> Iterator[None]:
+def reading(caller: str, name: str) -> Iterator[None]:
     """Turn what goes wrong with a checkpoint's content into words for a user."""
     try:
         yield
     except FileNotFoundError:
-        raise FileNotFoundError(f"{who}: no checkpoint {name!r}; leave resume out to begin") from None
+        raise FileNotFoundError(f"{caller}: no checkpoint {name!r}; leave resume out to begin") from None
     except (KeyError, TypeError, IndexError) as error:
-        raise ValueError(f"{who}: the checkpoint {name!r} cannot be used; {error!r}") from None
+        raise ValueError(f"{caller}: the checkpoint {name!r} cannot be used; {error!r}") from None
     except ValueError as error:
-        raise ValueError(f"{who}: {str(error).removeprefix('load: ')}") from None
+        raise ValueError(f"{caller}: {str(error).removeprefix('load: ')}") from None
 
 
 def _without_arrays(state: Any, path: str, arrays: dict[str, Any]) -> Any:

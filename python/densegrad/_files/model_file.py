@@ -37,7 +37,7 @@ def save(model: ModelCore, path: str | os.PathLike[str]) -> None:
 
 
 def described(model: ModelCore, more: Mapping[str, Any] | None = None) -> str:
-    """What a file says of a model beside its arrays, with what else there is to keep, as JSON."""
+    """The description of a model beside its arrays in a file, with what else there is to keep, as JSON."""
     description = {
         "format": FORMAT,
         "version": __version__,

@@ -37,39 +37,39 @@ class Diagnosis(Callback):
     step and after each epoch, which costs about three steps of 512 rows, and changes no bit of the run.
     """
 
-    def __init__(self, who: str, loss: LossSpec, rows: Rows) -> None:
+    def __init__(self, caller: str, loss: LossSpec, rows: Rows) -> None:
         x, y, _ = rows
         chosen = np.sort(np.random.default_rng(0).permutation(len(x))[:_ROWS])
-        self._who, self._loss = who, loss
+        self._caller, self._loss = caller, loss
         self._rows: WholeRows = (whole(x[chosen]), y[chosen], None)
         self._same = f"all {len(y)} targets are {y[0]}" if len(y) > 1 and bool((y == y[0]).all()) else ""
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         self._begun_at, self._begun_with = 0, np.empty(0)
 
     def on_fit_begin(self, run: Run) -> None:
         self._begun_at, self._begun_with = run.epoch, run.model.parameters.copy()
         self._begun_steps = run.optimizer.steps
         if self._same:
-            self._tell("targets", f"{self._same}: there is nothing to learn; look at how y was made")
-        self._tell("inputs", _inputs(run.model, self._rows[0]))
+            self._warn("targets", f"{self._same}: there is nothing to learn; look at how y was made")
+        self._warn("inputs", _inputs(run.model, self._rows[0]))
         self._look(run, "before the first step")
 
     def on_epoch_end(self, run: Run) -> None:
         when = f"after epoch {run.epoch}"
         active = list(_activations(run.model, self._rows[0]))
-        self._tell("dead", _dead(active, when))
-        self._tell("saturated", _saturated(active, when))
+        self._warn("dead", _dead(active, when))
+        self._warn("saturated", _saturated(active, when))
         self._look(run, when)
         if run.epoch == (run.epochs if run.optimizer.scheduled else self._begun_at + 1):  # schedules may begin slowly
-            self._tell("crawl", self._crawl(run))
+            self._warn("crawl", self._crawl(run))
 
     def _look(self, run: Run, when: str) -> None:
         """At gradients and at the next step."""
-        self._tell("flow", _flow(run.model, self._loss, self._rows, when))
-        self._tell("leap", self._leap(run, when))
+        self._warn("flow", _flow(run.model, self._loss, self._rows, when))
+        self._warn("leap", self._leap(run, when))
 
     def _leap(self, run: Run, when: str) -> str:
-        """Whether the next step is too long."""
+        """Tell whether the next step is too long."""
         before, after, parameters = next_step(run.model, self._loss, run.optimizer, self._rows)
         change, name = max(_changes(run.model, run.model.parameters, parameters), default=(0.0, ""))
         if not change >= _LEAP or after <= before:  # nor where either is NaN
@@ -81,7 +81,7 @@ class Diagnosis(Callback):
         )
 
     def _crawl(self, run: Run) -> str:
-        """Whether the whole run will not get anywhere."""
+        """Tell whether the whole run will not get anywhere."""
         made = run.optimizer.steps - self._begun_steps
         if run.epochs * made / (run.epoch - self._begun_at) < _FEWEST_STEPS:
             return ""
@@ -94,10 +94,10 @@ class Diagnosis(Callback):
             f"weights by {ahead:.2g} times their size at most ({name}); try ten times it, or ask dg.find_learning_rate"
         )
 
-    def _tell(self, what: str, text: str) -> None:
-        if text and what not in self._told:
-            self._told.add(what)
-            warn(f"{self._who}: {text}")
+    def _warn(self, what: str, text: str) -> None:
+        if text and what not in self._warned:
+            self._warned.add(what)
+            warn(f"{self._caller}: {text}")
 
 
 @dataclass
@@ -110,7 +110,7 @@ class _Active:
 
 
 def _inputs(model: ModelCore, x: FloatArray) -> str:
-    """Whether the features are far from mean 0 and variance 1 where a dense layer reads them."""
+    """Tell whether the features are far from mean 0 and variance 1 where a dense layer reads them."""
     if not _reads_inputs(model.lower()):
         return ""
     wide = x.astype(np.float64)
@@ -128,7 +128,7 @@ def _inputs(model: ModelCore, x: FloatArray) -> str:
 
 
 def _reads_inputs(lowered: Plan) -> bool:
-    """Whether a dense layer reads the inputs as they are."""
+    """Tell whether a dense layer reads the inputs as they are."""
     as_they_are = {lowered.input}
     for node in lowered.nodes:
         if as_they_are.issuperset(node.inputs):
@@ -141,7 +141,7 @@ def _reads_inputs(lowered: Plan) -> bool:
 
 
 def _activations(model: ModelCore, x: FloatArray) -> Iterator[_Active]:
-    """What the hidden activations that may die or saturate give for x."""
+    """The outputs for x of the hidden activations that may die or saturate."""
     lowered = model.lower()
     makers = {node.output: node for node in lowered.nodes}
     for node in lowered.nodes:
@@ -161,7 +161,7 @@ def _layer_of(node: Node, makers: dict[int, Node]) -> str:
 
 
 def _dead(active: list[_Active], when: str) -> str:
-    """Whether many units are 0 for every row."""
+    """Tell whether many units are 0 for every row."""
     found = []
     for each in active:
         dead = int((each.y == 0).all(axis=0).sum()) if each.primitive == "relu" else 0
@@ -176,7 +176,7 @@ def _dead(active: list[_Active], when: str) -> str:
 
 
 def _saturated(active: list[_Active], when: str) -> str:
-    """Whether many outputs lie at an end of their range."""
+    """Tell whether many outputs lie at an end of their range."""
     found = []
     for each in active:
         low, high = PRIMITIVES[each.primitive].range
@@ -195,7 +195,7 @@ def _saturated(active: list[_Active], when: str) -> str:
 
 
 def _flow(model: ModelCore, loss: LossSpec, rows: WholeRows, when: str) -> str:
-    """Whether gradients shrink or grow on their way to the first layers.
+    """Tell whether gradients shrink or grow on their way to the first layers.
 
     |dw| / |x| tells how large dz is at a layer: dw = x^T dz alone would hide a dz that grows while x shrinks.
     """

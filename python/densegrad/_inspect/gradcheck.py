@@ -16,7 +16,7 @@ from densegrad._plan.split_network import network_of
 from densegrad._rows.rows import checked_rows
 from densegrad.graph.core.custom import MissingRuleError
 from densegrad.graph.core.structure import leaves, paths, rebuilt
-from densegrad.losses import AnyLoss
+from densegrad.losses import LossLike
 
 _STEP = 6e-6  # the cube root of float64's epsilon: truncation and rounding errors are balanced there
 
@@ -46,13 +46,13 @@ class GradientReport(Mapping[str, float]):
         return f"<GradientReport largest {self.largest:.1e}; {', '.join(rows)}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: a table with a row a parameter."""
+        """A notebook's view: a table with a row a parameter."""
         rows = [[name, f"{error:.1e}"] for name, error in self._errors.items()]
         return html.table("GradientReport", ["parameter", "relative error"], rows, f"largest {self.largest:.1e}")
 
 
 @overload
-def check_gradients(model: ModelCore, x: Any, y: Any, loss: AnyLoss) -> GradientReport: ...
+def check_gradients(model: ModelCore, x: Any, y: Any, loss: LossLike) -> GradientReport: ...
 @overload
 def check_gradients(model: Callable[..., Any], *args: Any) -> GradientReport: ...
 def check_gradients(model: ModelCore | Callable[..., Any], *args: Any, **named: Any) -> GradientReport:
@@ -94,7 +94,7 @@ def check_gradients(model: ModelCore | Callable[..., Any], *args: Any, **named: 
     return _check_function(model, *args, **named)
 
 
-def _check_model(model: ModelCore, x: Any, y: Any, loss: AnyLoss) -> GradientReport:
+def _check_model(model: ModelCore, x: Any, y: Any, loss: LossLike) -> GradientReport:
     model.require_built("check_gradients")
     named = model.resolve_loss("check_gradients", loss)
     exact = model.copy(dtype="float64")

@@ -1,4 +1,4 @@
-"""What passes through a model, for those who look inside: gradients by array, values by buffer, the next step."""
+"""Quantities of a model, for those who look inside: gradients by array, values by buffer, the next step."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def gradients(model: ModelCore, loss: LossSpec, rows: Rows) -> tuple[float, dict
 
 
 def values(model: ModelCore, buffer: int, x: FloatArray) -> FloatArray:
-    """What a buffer of the model's plan holds when x is predicted."""
+    """The values of a buffer of the model's plan when x is predicted."""
     y: FloatArray = network_of(replace(model.lower(), output=buffer), model.parameters).predict(x)
     return y
 

@@ -22,7 +22,7 @@ from densegrad.losses import Loss, resolve
 
 @dataclass
 class LayerTrace:
-    """What passed through one layer: x -> z = x w + b -> y = f(z), and the loss's gradients.
+    """The quantities of one layer: x -> z = x w + b -> y = f(z), and the loss's gradients.
 
     Shapes: x, dx (batch, in_features); z, y, dy, dz (batch, units); dw as w, db as b. ``db`` is ``None``
     where the layer has no bias; ``dw`` as well, and z = x, where it is an activation alone. dy is dLoss/d(output),

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from densegrad._base.plan import LossTerm, Plan
-from densegrad._base.primitives import PRIMITIVES, Primitive
+from densegrad._base.primitives import PRIMITIVES, PrimitiveRow
 from densegrad._base.types import FloatArray, IndexArray
 from densegrad._numpy import ops
 
@@ -17,7 +17,7 @@ class Part(NamedTuple):
     """A term with its row of the table, its columns of the prediction, and its columns of the targets."""
 
     term: LossTerm
-    row: Primitive
+    row: PrimitiveRow
     columns: slice
     targets: slice
 

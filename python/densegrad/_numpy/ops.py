@@ -76,5 +76,5 @@ def set_num_threads(threads: int) -> None:
 
 
 def runtime() -> dict[str, Any]:
-    """What ``densegrad info`` prints of this backend."""
+    """The facts that ``densegrad info`` prints of this backend."""
     return {"isa": "numpy", "threads": 1, "openmp": "none"}

@@ -10,24 +10,25 @@ from __future__ import annotations
 import importlib
 import os
 import warnings
-from collections.abc import Callable
 from types import ModuleType, TracebackType
-from typing import Any
 
 from densegrad import _build
 
 BACKENDS = ("core", "numpy")
+# A backend takes what lies as it reads it, and refuses whatever would need a conversion, or words for a user. So go
+# straight to it, and find both only where it refuses; a function around the call would cost a tenth of a prediction.
+REFUSAL = (TypeError, ValueError)
 
 
-def _load(who: str, name: str) -> ModuleType:
+def _load(caller: str, name: str) -> ModuleType:
     if not isinstance(name, str):
-        raise TypeError(f"{who}: expected the name of a backend ({', '.join(BACKENDS)}), got {name!r}")
+        raise TypeError(f"{caller}: expected the name of a backend ({', '.join(BACKENDS)}), got {name!r}")
     if name not in BACKENDS:
-        raise ValueError(f"{who}: expected one of {', '.join(BACKENDS)}, got {name!r}")
+        raise ValueError(f"{caller}: expected one of {', '.join(BACKENDS)}, got {name!r}")
     if name == "numpy":
         return importlib.import_module("densegrad._numpy")
     if not _build.HAS_CORE:
-        raise ValueError(f"{who}: the compiled core is not installed: {_build.REASON}")
+        raise ValueError(f"{caller}: the compiled core is not installed: {_build.REASON}")
     return importlib.import_module("densegrad._core")
 
 
@@ -50,7 +51,7 @@ _module = _load("DENSEGRAD_BACKEND", _name)
 
 
 def active() -> ModuleType:
-    """The backend that answers now."""
+    """The backend in use."""
     return _module
 
 
@@ -62,18 +63,6 @@ def backend() -> str:
 def available_backends() -> list[str]:
     """The backends that this installation has."""
     return [name for name in BACKENDS if name == "numpy" or _build.HAS_CORE]
-
-
-def attempt(call: Callable[..., Any], *args: Any) -> Any:
-    """Straight to the backend: what the call gives, or ``None`` where it refuses.
-
-    A backend takes what lies as it reads it, and refuses whatever would need a conversion, or words for a user; who
-    asked then finds both above the seam.
-    """
-    try:
-        return call(*args)
-    except (TypeError, ValueError):
-        return None
 
 
 def isa() -> str:

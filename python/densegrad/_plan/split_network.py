@@ -13,13 +13,13 @@ from densegrad._plan import backend
 
 
 def network_of(plan: Plan, parameters: FloatArray, state: FloatArray | None = None) -> Any:
-    """The backend's ``Network`` for a plan, or ``Pieces`` where Python takes part in it."""
+    """The backend's ``Network`` for a plan, or a ``SplitNetwork`` where Python takes part in it."""
     if any(map(_is_python, plan.nodes)) or _has_python_loss(plan):
-        return Pieces(plan, parameters, state)
+        return SplitNetwork(plan, parameters, state)
     return backend.active().Network(plan, parameters, state)
 
 
-class Pieces:
+class SplitNetwork:
     """A plan cut where Python takes part, with the methods of ``Network``."""
 
     def __init__(self, plan: Plan, parameters: FloatArray, state: FloatArray | None) -> None:
@@ -28,10 +28,10 @@ class Pieces:
         self._plan = plan
         self._parameters = parameters
         self._updates = backend.active().Network(_without_python(plan), parameters, state)
-        self._to_output = _Chain(plan, plan.output, parameters)
+        self._to_output = Segments(plan, plan.output, parameters)
         self._to_prediction = self._to_output
         if plan.loss is not None and plan.loss.prediction != plan.output:
-            self._to_prediction = _Chain(plan, plan.loss.prediction, parameters)
+            self._to_prediction = Segments(plan, plan.loss.prediction, parameters)
         self._gradients = np.zeros_like(parameters)
 
     def predict(self, x: FloatArray) -> FloatArray:
@@ -133,7 +133,7 @@ class Pieces:
         return value
 
 
-class _Chain:
+class Segments:
     """The way from the input to one buffer: networks, and between two of them a Python activation."""
 
     def __init__(self, plan: Plan, output: int, parameters: FloatArray) -> None:
@@ -141,7 +141,7 @@ class _Chain:
         self._functions: list[Any] = []
         self._values: list[tuple[FloatArray, FloatArray]] = []  # z and y of each function
         source, nodes = plan.input, []
-        taken: dict[int, int] = {}  # slots by offset, and the piece that has them
+        taken: dict[int, int] = {}  # slots by offset, and the segment that has them
         for node in _needed(plan, output):
             if not _is_python(node):
                 nodes.append(node)
@@ -150,10 +150,10 @@ class _Chain:
                         "model: expected a layer called on one side of a Python activation, got it on both"
                     )
                 continue
-            self._networks.append(_piece(plan, nodes, source, node.inputs[0], parameters))
+            self._networks.append(_segment(plan, nodes, source, node.inputs[0], parameters))
             self._functions.append(node.attributes["function"])
             source, nodes = node.output, []
-        self._networks.append(_piece(plan, nodes, source, output, parameters))
+        self._networks.append(_segment(plan, nodes, source, output, parameters))
 
     def predict(self, x: FloatArray) -> FloatArray:
         for network, function in zip(self._networks, self._functions, strict=False):
@@ -216,7 +216,7 @@ def _needed(plan: Plan, output: int) -> list[Node]:
     return found[::-1]
 
 
-def _piece(plan: Plan, nodes: list[Node], source: int, output: int, parameters: FloatArray) -> Any:
+def _segment(plan: Plan, nodes: list[Node], source: int, output: int, parameters: FloatArray) -> Any:
     """The network of the nodes between two buffers."""
     inside = {source, *(node.output for node in nodes)}
     if not inside.issuperset(i for node in nodes for i in node.inputs) or output not in inside:
@@ -226,17 +226,17 @@ def _piece(plan: Plan, nodes: list[Node], source: int, output: int, parameters: 
     if not nodes:  # two Python activations in a row, or one at an end
         nodes = [Node("identity", (source,), len(plan.widths))]
         plan, output = replace(plan, widths=(*plan.widths, plan.widths[source])), len(plan.widths)
-    piece = replace(plan, nodes=tuple(nodes), input=source, output=output, loss=None, optimizer=None)
-    return backend.active().Network(piece, parameters)
+    part = replace(plan, nodes=tuple(nodes), input=source, output=output, loss=None, optimizer=None)
+    return backend.active().Network(part, parameters)
 
 
 def _forward(function: Any, z: FloatArray) -> FloatArray:
     return _as(z, function.forward(z), f"{type(function).__name__}.forward: expected y")
 
 
-def _as(z: FloatArray, value: Any, who: str) -> FloatArray:
-    """What a user's function has given, of the shape and dtype of z."""
+def _as(z: FloatArray, value: Any, caller: str) -> FloatArray:
+    """The result of a user's function, of the shape and dtype of z."""
     result = np.ascontiguousarray(value, dtype=z.dtype)
     if result.shape != z.shape:
-        raise ValueError(f"{who} of shape {z.shape}, got {result.shape}")
+        raise ValueError(f"{caller} of shape {z.shape}, got {result.shape}")
     return result

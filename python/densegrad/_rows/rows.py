@@ -10,7 +10,7 @@ import numpy as np
 from densegrad._base import check
 from densegrad._base.lazy_rows import Features, features
 from densegrad._base.plan import LossSpec, LossTerm
-from densegrad._base.primitives import Primitive, loss_row
+from densegrad._base.primitives import PrimitiveRow, loss_row
 from densegrad._base.types import FloatArray, IndexArray
 from densegrad._model_core import ModelCore
 from densegrad._rows.class_weight import row_weights
@@ -29,7 +29,7 @@ class Part(NamedTuple):
     prefix: str
 
     @property
-    def row(self) -> Primitive:
+    def row(self) -> PrimitiveRow:
         """The loss's row of the table."""
         return loss_row(self.term.primitive)
 
@@ -51,37 +51,37 @@ def targets_of(part: Part, y: Any) -> Any:
 
 
 def checked_rows(
-    who: str, model: ModelCore, loss: LossSpec, x: Any, y: Any, sample_weight: Any, class_weight: Any = None
+    caller: str, model: ModelCore, loss: LossSpec, x: Any, y: Any, sample_weight: Any, class_weight: Any = None
 ) -> Rows:
     """x, y and weights, converted, and refused where anything about them is wrong; the model stays as it is."""
-    x = features(who, model.join_inputs(who, x), model.input_size, model.dtype)
-    sample_weight = check.sample_weight(who, sample_weight, len(x), model.dtype)
+    x = features(caller, model.join_inputs(caller, x), model.input_size, model.dtype)
+    sample_weight = check.sample_weight(caller, sample_weight, len(x), model.dtype)
     if loss.terms:
         if class_weight is not None:
-            raise ValueError(f"{who}: class_weight expects one loss, got a sum of {len(loss.terms)}")
-        return x, _joined_targets(who, model, loss, y, len(x)), sample_weight
+            raise ValueError(f"{caller}: class_weight expects one loss, got a sum of {len(loss.terms)}")
+        return x, _joined_targets(caller, model, loss, y, len(x)), sample_weight
     row, outputs = loss_row(loss.primitive), model.output_size
     if row.name == "python":
         if class_weight is not None:
-            raise ValueError(f"{who}: class_weight expects a loss on classes, got a function")
-        return x, check.any_targets(who, y, len(x), model.dtype), sample_weight
-    y = check.targets(who, row, y, len(x), outputs, model.dtype)
-    return x, y, row_weights(who, row, class_weight, y, outputs, sample_weight, model.dtype)
+            raise ValueError(f"{caller}: class_weight expects a loss on classes, got a function")
+        return x, check.any_targets(caller, y, len(x), model.dtype), sample_weight
+    y = check.targets(caller, row, y, len(x), outputs, model.dtype)
+    return x, y, row_weights(caller, row, class_weight, y, outputs, sample_weight, model.dtype)
 
 
-def _joined_targets(who: str, model: ModelCore, loss: LossSpec, y: Any, rows: int) -> FloatArray:
+def _joined_targets(caller: str, model: ModelCore, loss: LossSpec, y: Any, rows: int) -> FloatArray:
     """The targets of all outputs side by side, labels as one-hot rows."""
     parts = parts_of(model, loss)
     if len(parts) == 1 and not isinstance(y, Mapping):
         given = [y]
     elif isinstance(y, Mapping | list | tuple):
-        given = check.parts(who, "y", y, [part.output for part in parts])
+        given = check.parts(caller, "y", y, [part.output for part in parts])
     else:
-        whole = check.matrix(who, "y", y, parts[-1].targets.stop, model.dtype)
+        whole = check.matrix(caller, "y", y, parts[-1].targets.stop, model.dtype)
         given = [whole[:, part.targets] for part in parts]
     arrays = []
     for part, one in zip(parts, given, strict=True):
         width = part.columns.stop - part.columns.start
-        own = check.targets(f"{who}({part.output})", part.row, one, rows, width, model.dtype)
+        own = check.targets(f"{caller}({part.output})", part.row, one, rows, width, model.dtype)
         arrays.append(np.eye(width, dtype=model.dtype)[own] if own.ndim == 1 else own)
     return np.concatenate(arrays, axis=1)

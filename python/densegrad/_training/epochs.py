@@ -47,7 +47,7 @@ def run_epochs(
     source: EpochSource,
     measure: Callable[[dict[str, float]], dict[str, float]],
     *,
-    who: str = "fit",
+    caller: str = "fit",
     resume: str | os.PathLike[str] | None = None,
     on_divergence: str = "raise",
     stopping_rule: Callable[[TrainingRun], None] | None = None,
@@ -59,7 +59,7 @@ def run_epochs(
         run: A new one.
         source: Makes the steps.
         measure: Gives what each epoch's end adds to its loss and seconds, which it is given.
-        who: For errors.
+        caller: For errors.
         resume: A checkpoint's path, from where the run goes on.
         on_divergence: Where a loss is not finite: ``"raise"`` the error, ``"stop"``, ``"rollback"`` to the epoch's
             beginning and stop, or ``"record"``: the epoch ends with that loss, and the rule decides.
@@ -67,7 +67,7 @@ def run_epochs(
         progress: As for ``Trainer.fit``.
     """
     with run.writer as writer:
-        made = None if resume is None else run.resume(who, resume)
+        made = None if resume is None else run.resume(caller, resume)
         if made is not None:
             _begin(run, source)
             run.losses[: run.step] = made
@@ -110,6 +110,7 @@ def _one_epoch(
         if on_divergence != "record":
             if before is not None:
                 load_training_state(run.model, run.optimizer, before)
+                run.model.loss = run.loss
             run.stop(str(error))
             return
         values = {"loss": error.loss, "seconds": time.perf_counter() - begun}

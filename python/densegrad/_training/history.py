@@ -1,4 +1,4 @@
-"""What a run leaves behind: one number an epoch for the loss and each metric."""
+"""The record of a run: one number an epoch for the loss and each metric."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class History(Mapping[str, list[float]]):
         return learning_curve(self, ax)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: a table with a row an epoch, the first and the last ones."""
+        """A notebook's view: a table with a row an epoch, the first and the last ones."""
         shown = [number for number in range(self.epochs) if number < _ENDS or number >= self.epochs - _ENDS]
         rows = []
         for before, number in zip([-1, *shown], shown, strict=False):

@@ -11,7 +11,7 @@ from typing import Any
 
 
 class _Stops:
-    """A handler that tells somebody of the first Ctrl-C, and of each later one as Python does."""
+    """A handler that notifies somebody of the first Ctrl-C, and of each later one as Python does."""
 
     def __init__(self, stop: Callable[[str], None]) -> None:
         self._stop: Callable[[str], None] | None = stop
@@ -37,10 +37,10 @@ def interrupt_stops(stop: Callable[[str], None]) -> Iterator[None]:
 @contextmanager
 def interrupt_deferred() -> Iterator[None]:
     """Keeps every Ctrl-C until the block has ended, then does what it would have done."""
-    came: list[FrameType | None] = []
-    with _handled(lambda number, frame: came.append(frame)) as before:
+    got: list[FrameType | None] = []
+    with _handled(lambda number, frame: got.append(frame)) as before:
         yield
-    for frame in came:
+    for frame in got:
         before(signal.SIGINT, frame)
 
 

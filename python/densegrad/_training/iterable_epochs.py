@@ -27,7 +27,7 @@ class IterableEpochs:
     """Epochs over the batches of an iterable, each checked as it comes.
 
     Args:
-        who: For errors.
+        caller: For errors.
         model: The model that is trained.
         network: Makes the steps.
         loss: What they minimise.
@@ -41,7 +41,7 @@ class IterableEpochs:
 
     def __init__(
         self,
-        who: str,
+        caller: str,
         model: ModelCore,
         network: TrainingNetwork,
         loss: LossSpec,
@@ -51,23 +51,23 @@ class IterableEpochs:
     ) -> None:
         no_batches = isinstance(given, str | Mapping) or hasattr(given, "__array__") or hasattr(given, "columns")
         if no_batches or not isinstance(given, Iterable):
-            came = type(given).__name__
-            raise TypeError(f"{who}: expected y beside x, or x as an iterable of batches (x, y), got a {came} alone")
+            got = type(given).__name__
+            raise TypeError(f"{caller}: expected y beside x, or x as an iterable of batches (x, y), got a {got} alone")
         if isinstance(class_weight, str):
-            raise ValueError(f"{who}: class_weight={class_weight!r} expects all rows; give batches a dict")
+            raise ValueError(f"{caller}: class_weight={class_weight!r} expects all rows; give batches a dict")
         layer = model.layers[0]
         if isinstance(layer, Standardize) and (model.input_size is None or not layer.fitted):
-            raise ValueError(f"{who}: expected a Standardize that knows its rows, got none; call its adapt(x) first")
-        self._who, self._model, self._network = who, model, network
+            raise ValueError(f"{caller}: expected a Standardize that knows its rows, got none; call its adapt(x) first")
+        self._caller, self._model, self._network = caller, model, network
         self._loss, self._given = loss, given
         self._class_weight = class_weight
-        self._size = None if steps_per_epoch is None else check.count(who, "steps_per_epoch", steps_per_epoch)
+        self._size = None if steps_per_epoch is None else check.count(caller, "steps_per_epoch", steps_per_epoch)
         self.steps: int | None = self._size or operator.length_hint(given) or None
         opened = iter(given)
         try:
             batch = next(opened)
         except StopIteration:
-            raise ValueError(f"{who}: expected at least 1 batch, got an iterable of none") from None
+            raise ValueError(f"{caller}: expected at least 1 batch, got an iterable of none") from None
         self.first = self._checked(1, batch)
         self._opened: Iterator[Any] | None = chain([batch], opened)
         self._endless = chain.from_iterable(self._pass() for _ in iter(int, 1))
@@ -119,21 +119,21 @@ class IterableEpochs:
             yield whole(x), y, sample_weight
         if count == 0:
             raise ValueError(
-                f"{self._who}: expected batches for another epoch, got none: the iterator is used up; give a list or "
-                f"an object whose __iter__ begins anew, or fewer epochs"
+                f"{self._caller}: expected batches for another epoch, got none: the iterator is used up; give a list "
+                f"or an object whose __iter__ begins anew, or fewer epochs"
             )
 
     def _checked(self, number: int, batch: Any) -> Rows:
-        who = f"{self._who}(batch {number})"
+        caller = f"{self._caller}(batch {number})"
         if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
-            came = f"{type(batch).__name__} of {len(batch)}" if hasattr(batch, "__len__") else type(batch).__name__
-            raise TypeError(f"{who}: expected (x, y) or (x, y, sample_weight), got {came}")
+            got = f"{type(batch).__name__} of {len(batch)}" if hasattr(batch, "__len__") else type(batch).__name__
+            raise TypeError(f"{caller}: expected (x, y) or (x, y, sample_weight), got {got}")
         x, y, sample_weight = (*batch, None)[:3]
-        return checked_rows(who, self._model, self._loss, x, y, sample_weight, self._class_weight)
+        return checked_rows(caller, self._model, self._loss, x, y, sample_weight, self._class_weight)
 
 
-def refuse_with_batches(who: str, given: Mapping[str, Any]) -> None:
+def refuse_with_batches(caller: str, given: Mapping[str, Any]) -> None:
     """Refuse what an iterable of batches brings itself, or cannot have."""
     for name, value in given.items():
         if value is not None:
-            raise ValueError(f"{who}: {name} expects x and y as arrays, got x as an iterable of batches, without y")
+            raise ValueError(f"{caller}: {name} expects x and y as arrays, got x as an iterable of batches, without y")

@@ -23,7 +23,7 @@ from densegrad._training.measure import resolve_metrics
 from densegrad._training.preparation import prepared
 from densegrad._training.progress import progress_bar
 from densegrad.errors import DivergenceError, already_training
-from densegrad.losses import AnyLoss, as_written
+from densegrad.losses import LossLike, as_written
 from densegrad.metrics import Metric
 
 _NOT_OF_PARAMETERS = {"dropout": "Dropout", "batch_norm": "BatchNorm"}
@@ -77,7 +77,7 @@ def minimize_loss(
     x: Any,
     y: Any,
     *,
-    loss: AnyLoss,
+    loss: LossLike,
     optimizer: LBFGS,
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -95,23 +95,23 @@ def minimize_loss(
     Where it is interrupted, or a loss is not finite, the model keeps the parameters of the last whole iteration,
     the best so far.
     """
-    who = f"{type(model).__name__}.fit"
+    caller = f"{type(model).__name__}.fit"
     for name in others:
-        raise TypeError(f"{who}: LBFGS takes no {name}: it makes no steps on batches, and has no run to go on with")
+        raise TypeError(f"{caller}: LBFGS takes no {name}: it makes no steps on batches, and has no run to go on with")
     if y is None:
-        raise ValueError(f"{who}: LBFGS trains on all rows at once; expected x and y as arrays, got x alone")
+        raise ValueError(f"{caller}: LBFGS trains on all rows at once; expected x and y as arrays, got x alone")
     minimize = scipy_minimize()
     if model.training_lock.locked():
-        raise already_training(who)
+        raise already_training(caller)
     with model.training_lock:
-        resolved = model.resolve_loss(who, loss)
-        model.check_loss(who, resolved)
-        iterations = optimizer.max_iter if epochs is None else check.count(who, "epochs", epochs)
-        named = resolve_metrics(who, model, metrics)
-        rows = checked_rows(who, model, resolved, x, y, sample_weight, class_weight)
-        _check_whole(who, batch_size, len(rows[0]))
-        rows, measure = prepared(who, model, resolved, rows, named, validation_data, validation_split)
-        objective = Objective(who, model, model.lower(resolved), optimizer, rows)
+        resolved = model.resolve_loss(caller, loss)
+        model.check_loss(caller, resolved)
+        iterations = optimizer.max_iter if epochs is None else check.count(caller, "epochs", epochs)
+        named = resolve_metrics(caller, model, metrics)
+        rows = checked_rows(caller, model, resolved, x, y, sample_weight, class_weight)
+        _check_whole(caller, batch_size, len(rows[0]))
+        rows, measure = prepared(caller, model, resolved, rows, named, validation_data, validation_split)
+        objective = Objective(caller, model, model.lower(resolved), optimizer, rows)
         history = History()
         with progress_bar(iterations, 1, progress) as bar:
             start = time.perf_counter()
@@ -156,7 +156,7 @@ class Objective:
     """The loss over all rows and its gradient, of the trainable parameters in float64.
 
     Args:
-        who: For errors.
+        caller: For errors.
         model: Whose parameters they are; it keeps its own.
         lowered: Its plan, with the loss.
         optimizer: Whose iterations a ``DivergenceError`` counts.
@@ -168,15 +168,17 @@ class Objective:
         value: Of the last call.
     """
 
-    def __init__(self, who: str, model: ModelCore, lowered: Plan, optimizer: LBFGS, rows: Rows) -> None:
+    def __init__(self, caller: str, model: ModelCore, lowered: Plan, optimizer: LBFGS, rows: Rows) -> None:
         lowered = replace(lowered, dtype="float64")
         for node in lowered.nodes:
             if node.primitive in _NOT_OF_PARAMETERS:
                 layer = _NOT_OF_PARAMETERS[node.primitive]
-                raise ValueError(f"{who}: LBFGS expected a loss that parameters alone decide, got a model with {layer}")
+                raise ValueError(
+                    f"{caller}: LBFGS expected a loss that parameters alone decide, got a model with {layer}"
+                )
         spans = [np.arange(slot.offset, slot.offset + slot.size) for slot in model.slots() if slot.trainable]
         if not spans:
-            raise ValueError(f"{who}: LBFGS expected a model with something to train, got every layer frozen")
+            raise ValueError(f"{caller}: LBFGS expected a model with something to train, got every layer frozen")
         self.trainable = np.concatenate(spans)
         self.flat = model.parameters.astype(np.float64)
         self.value = np.nan
@@ -206,8 +208,9 @@ def scipy_minimize() -> Any:
     return minimize
 
 
-def _check_whole(who: str, batch_size: Any, rows: int) -> None:
-    if batch_size is not None and check.count(who, "batch_size", batch_size) < rows:
+def _check_whole(caller: str, batch_size: Any, rows: int) -> None:
+    if batch_size is not None and check.count(caller, "batch_size", batch_size) < rows:
         raise ValueError(
-            f"{who}: LBFGS trains on all {rows} rows at once; expected batch_size=None or >= {rows}, got {batch_size}"
+            f"{caller}: LBFGS trains on all {rows} rows at once; expected batch_size=None or >= {rows}, "
+            f"got {batch_size}"
         )

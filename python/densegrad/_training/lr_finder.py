@@ -14,7 +14,7 @@ from densegrad._model_core import ModelCore
 from densegrad._rows.rows import checked_rows
 from densegrad._training.trainer import Trainer
 from densegrad.errors import DivergenceError
-from densegrad.losses import AnyLoss
+from densegrad.losses import LossLike
 from densegrad.optimizers import Optimizer
 from densegrad.plot.curves import learning_rates
 
@@ -24,7 +24,7 @@ _RISE = 3.0  # how far the loss may rise above its best, in units of its size an
 
 
 class LearningRates:
-    """What a range test has seen.
+    """The losses of a range test, and what they suggest.
 
     Attributes:
         rates: The learning rates tried, rising.
@@ -58,7 +58,7 @@ def find_learning_rate(
     model: ModelCore,
     x: Any,
     y: Any,
-    loss: AnyLoss,
+    loss: LossLike,
     optimizer: Optimizer,
     *,
     low: float = 1e-6,
@@ -94,14 +94,14 @@ def find_learning_rate(
     >>> 0.01 < found.suggestion < 3
     True
     """
-    who = "find_learning_rate"
-    low = check.real(who, "low", low, 0.0, open_low=True)
-    high = check.real(who, "high", high, low, open_low=True)
-    steps = check.count(who, "steps", steps, low=10)
-    batch_size = check.count(who, "batch_size", batch_size)
+    caller = "find_learning_rate"
+    low = check.real(caller, "low", low, 0.0, open_low=True)
+    high = check.real(caller, "high", high, low, open_low=True)
+    steps = check.count(caller, "steps", steps, low=10)
+    batch_size = check.count(caller, "batch_size", batch_size)
     model, optimizer = model.copy(), copy.deepcopy(optimizer)
     trainer = Trainer(model, loss, optimizer)
-    x, y, sample_weight = checked_rows(who, model, model.resolve_loss(who, loss), x, y, sample_weight)
+    x, y, sample_weight = checked_rows(caller, model, model.resolve_loss(caller, loss), x, y, sample_weight)
     model.adapt(x)
     rates, losses = np.geomspace(low, high, steps), list[float]()
     mean, best = 0.0, np.inf
@@ -117,7 +117,7 @@ def find_learning_rate(
         if running - best > _RISE * max(abs(best), losses[0] - best):
             break
     if not losses:
-        raise ValueError(f"{who}: expected a finite loss before the first update, got one that is not")
+        raise ValueError(f"{caller}: expected a finite loss before the first update, got one that is not")
     return LearningRates(rates[: len(losses)], np.array(losses))
 
 

@@ -50,31 +50,31 @@ class EpochMeasure:
 
     @property
     def directions(self) -> dict[str, bool]:
-        """Whether higher is better, by the names of a history, of each metric that tells."""
-        told = {
+        """Tell whether higher is better, by the names of a history, of each metric that tells."""
+        found = {
             part.prefix + name: metrics.higher_is_better(metric)
             for part in parts_of(self._model, self._loss)
             for name, metric in self._named.get(part.output, {}).items()
         }
-        return {side + name: higher for side in ("", "val_") for name, higher in told.items() if higher is not None}
+        return {side + name: higher for side in ("", "val_") for name, higher in found.items() if higher is not None}
 
 
-def resolve_metrics(who: str, model: ModelCore, given: Any) -> Named:
+def resolve_metrics(caller: str, model: ModelCore, given: Any) -> Named:
     """The metrics a user gave for a model, by output and name: a list for every output, or a dict of lists."""
     by_output = given if isinstance(given, Mapping) else dict.fromkeys(model.outputs, given)
     for name in by_output:
-        check.choice(who, "output", name, model.outputs)
-    return {name: metrics.resolve(who, own) for name, own in by_output.items()}
+        check.choice(caller, "output", name, model.outputs)
+    return {name: metrics.resolve(caller, own) for name, own in by_output.items()}
 
 
 def evaluate(
-    who: str, model: ModelCore, x: Any, y: Any, loss: LossSpec, given: Any, sample_weight: Any, class_weight: Any
+    caller: str, model: ModelCore, x: Any, y: Any, loss: LossSpec, given: Any, sample_weight: Any, class_weight: Any
 ) -> dict[str, float]:
     """Check the rows, then ``measure`` them."""
     model.require_built("evaluate")
-    model.check_loss(who, loss)
-    named = resolve_metrics(who, model, given)
-    return measure(model, loss, named, checked_rows(who, model, loss, x, y, sample_weight, class_weight))
+    model.check_loss(caller, loss)
+    named = resolve_metrics(caller, model, given)
+    return measure(model, loss, named, checked_rows(caller, model, loss, x, y, sample_weight, class_weight))
 
 
 def check_metrics_on(model: ModelCore, loss: LossSpec, named: Named, *groups: Rows | None) -> None:

@@ -20,20 +20,19 @@ class TrainingNetwork:
         loss: What it minimises.
         optimizer: Whose state it updates.
         change: Made to each plan before a network runs it.
+
+    Attributes:
+        made: Whether there has been a network.
     """
 
     def __init__(
         self, model: ModelCore, loss: LossSpec, optimizer: Optimizer, change: Callable[[Plan], Plan] | None = None
     ) -> None:
         self._model, self._loss, self._optimizer, self._change = model, loss, optimizer, change
+        self.made = False
         self._network: Any = None
         self._backend: Any = None
         self._version = -1
-
-    @property
-    def made(self) -> bool:
-        """Whether there has been a first step."""
-        return self._network is not None
 
     def ready(self) -> Any:
         """The network, up to date."""
@@ -43,5 +42,5 @@ class TrainingNetwork:
             if self._change is not None:
                 lowered = self._change(lowered)
             self._network = network_of(lowered, model.parameters, self._optimizer.state)
-            self._backend, self._version = module, model.plan_version
+            self._backend, self._version, self.made = module, model.plan_version, True
         return self._network

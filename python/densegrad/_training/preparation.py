@@ -12,7 +12,7 @@ from densegrad._training.measure import EpochMeasure, Named, check_metrics_on
 
 
 def prepared(
-    who: str,
+    caller: str,
     model: ModelCore,
     loss: LossSpec,
     rows: Rows,
@@ -25,7 +25,7 @@ def prepared(
     """Split checked rows, try the metrics on them and adapt the model to them; nothing is trained yet.
 
     Args:
-        who: For errors.
+        caller: For errors.
         model: The model.
         loss: What it is to minimise.
         rows: Those to train on, or where that is not all of them, ``in_all=False``, the first.
@@ -37,7 +37,7 @@ def prepared(
     """
     validation: Rows | None = None
     if validation_data is not None or validation_split is not None:
-        rows, validation = train_validation_split(who, model, loss, rows, validation_data, validation_split)
+        rows, validation = train_validation_split(caller, model, loss, rows, validation_data, validation_split)
     if any(named.values()):
         check_metrics_on(model, loss, named, rows, validation)
     model.adapt(rows[0])

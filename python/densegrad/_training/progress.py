@@ -1,4 +1,4 @@
-"""What ``fit`` shows while it runs: tqdm's bars in a terminal or a notebook, lines elsewhere, or nothing."""
+"""Progress of ``fit``: tqdm's bars in a terminal or a notebook, lines elsewhere, or nothing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Progress:
 
 
 class CountingProgress(Progress):
-    """Keeps count; ``show`` is told after every change."""
+    """Keeps count; ``show`` is called after every change."""
 
     def __init__(self, epochs: int, steps: int | None) -> None:
         self._epochs, self._steps = epochs, steps
@@ -126,7 +126,7 @@ class Lines(CountingProgress):
 
 
 def progress_bar(epochs: int, steps: int | None, progress: bool | None) -> Progress:
-    """What shows a run of so many epochs of so many steps, as ``fit(progress=...)`` asks for it."""
+    """The display of a run of so many epochs of so many steps, as ``fit(progress=...)`` asks for it."""
     alive = _in_notebook() or (sys.stderr is not None and sys.stderr.isatty())
     if progress is False or (progress is None and not alive):
         return Progress()
@@ -142,7 +142,7 @@ def progress_bar(epochs: int, steps: int | None, progress: bool | None) -> Progr
 
 
 def _in_notebook() -> bool:
-    """Whether an IPython kernel runs this, as tqdm.auto asks; its output is no terminal but shows widgets."""
+    """Tell whether an IPython kernel runs this, as tqdm.auto asks; its output is no terminal but shows widgets."""
     ipython: Any = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     return shell is not None and "IPKernelApp" in shell.config

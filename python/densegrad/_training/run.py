@@ -16,7 +16,7 @@ from densegrad._model_core import ModelCore
 from densegrad._training.history import History
 from densegrad._training.state import load_training_state, training_state
 from densegrad.callbacks import Callback
-from densegrad.losses import Given, Sum
+from densegrad.losses import OneLoss, Sum
 from densegrad.optimizers import Optimizer
 
 
@@ -48,7 +48,7 @@ class TrainingRun:
 
     model: ModelCore
     optimizer: Optimizer
-    loss: Given | Sum
+    loss: OneLoss | Sum
     epochs: int
     batch_size: int | None
     rows: int | None
@@ -69,7 +69,7 @@ class TrainingRun:
 
     @property
     def going(self) -> bool:
-        """Whether there is something left to do."""
+        """Tell whether there is something left to do."""
         return self.epoch < self.epochs and self.history.stopped is None
 
     def interrupt(self, key: str) -> None:
@@ -124,13 +124,13 @@ class TrainingRun:
             "callbacks": [[_name(callback), copy.deepcopy(callback.state_dict())] for callback in self.callbacks],
         }
 
-    def resume(self, who: str, path: str | os.PathLike[str]) -> Any:
+    def resume(self, caller: str, path: str | os.PathLike[str]) -> Any:
         """Bring the run, its model and its optimiser to where the run of a checkpoint stood; all of it or nothing.
 
         Gives the losses of an epoch that is not complete, or ``None``.
         """
         name = os.fsdecode(path)
-        with checkpoint.reading(who, name):
+        with checkpoint.reading(caller, name):
             state = checkpoint.read(name, self.model)
             self._check_same(name, state)
             load_training_state(self.model, self.optimizer, state["trainer"])
@@ -153,7 +153,7 @@ class TrainingRun:
             raise ValueError(f"the run of {name!r} had the callbacks {callbacks}, this one has {now}")
 
     def _data(self) -> dict[str, Any]:
-        """What has to be the same for the same bits."""
+        """The data's share in what has to be the same for the same bits."""
         return {"rows": self.rows, "batch_size": self.batch_size, "shuffle": self.shuffle}
 
 

@@ -12,7 +12,7 @@ from densegrad._base import check
 from densegrad._base.lazy_rows import whole
 from densegrad._inspect.diagnosis import Diagnosis
 from densegrad._model_core import ModelCore
-from densegrad._plan.backend import attempt
+from densegrad._plan.backend import REFUSAL
 from densegrad._rows.rows import Rows, checked_rows
 from densegrad._training.array_epochs import ArrayEpochs
 from densegrad._training.epochs import EpochSource, run_epochs
@@ -27,7 +27,7 @@ from densegrad._training.state import load_training_state, training_state
 from densegrad.callbacks import Callback
 from densegrad.callbacks import resolve as resolve_callbacks
 from densegrad.errors import DivergenceError, already_training
-from densegrad.losses import AnyLoss, as_written
+from densegrad.losses import LossLike, as_written
 from densegrad.metrics import Metric
 from densegrad.optimizers import Optimizer
 
@@ -52,7 +52,7 @@ class Trainer:
     (3.0, 1.0)
     """
 
-    def __init__(self, model: ModelCore, loss: AnyLoss, optimizer: Optimizer) -> None:
+    def __init__(self, model: ModelCore, loss: LossLike, optimizer: Optimizer) -> None:
         if not isinstance(model, ModelCore):
             raise TypeError(f"Trainer: expected model as an object such as dg.Sequential([...]), got {model!r}")
         if isinstance(optimizer, LBFGS):
@@ -88,15 +88,15 @@ class Trainer:
             raise already_training("Trainer.step")
         with self._lock:
             optimizer = self.optimizer
-            loss: float | None = None
-            if self._network.made:  # the first batch is checked before anything is made for it
-                step = self._network.ready().step
-                loss = attempt(step, x, y, optimizer.lr, optimizer.steps, sample_weight)
-            if loss is None:
+            try:
+                if not self._network.made:
+                    raise ValueError("the first batch is checked before anything is made for it")
+                loss: float = self._network.ready().step(x, y, optimizer.lr, optimizer.steps, sample_weight)
+            except REFUSAL:
                 rows = checked_rows("Trainer.step", self.model, self._loss, x, y, sample_weight)
                 self._build(rows)
-                step = self._network.ready().step
-                loss = float(step(whole(rows[0]), rows[1], optimizer.lr, optimizer.steps, rows[2]))
+                network = self._network.ready()
+                loss = network.step(whole(rows[0]), rows[1], optimizer.lr, optimizer.steps, rows[2])
             if not -np.inf < loss < np.inf:
                 raise DivergenceError(loss, optimizer.steps, optimizer.lr)
             optimizer.steps += 1
@@ -125,11 +125,11 @@ class Trainer:
         >>> trainer.optimizer.steps
         1
         """
-        who = "Trainer.accumulate"
+        caller = "Trainer.accumulate"
         if self._lock.locked():
-            raise already_training(who)
+            raise already_training(caller)
         with self._lock:
-            rows = checked_rows(who, self.model, self._loss, x, y, sample_weight)
+            rows = checked_rows(caller, self.model, self._loss, x, y, sample_weight)
             self._build(rows)
             own = np.empty_like(self.model.gradients)
             part, targets, weights = whole(rows[0]), rows[1], rows[2]
@@ -198,7 +198,7 @@ class Trainer:
             metrics: Measured at each epoch's end: names such as ``"accuracy"``, objects such as
                 ``dg.metrics.TopK(3)``, or functions (prediction, target, sample_weight) -> number, recorded under
                 their name.
-            callbacks: Told of the ends of steps and epochs: ``[dg.EarlyStopping(patience=3)]``.
+            callbacks: Notified of the ends of steps and epochs: ``[dg.EarlyStopping(patience=3)]``.
             validation_split: The share of the rows that is measured instead of trained on, above 0 and below 1; the
                 same rows at each call, of each class alike where the targets are labels.
             resume: A checkpoint's path: goes on where that run stood, to the bits of a run that never ended. Everything
@@ -226,40 +226,42 @@ class Trainer:
             DivergenceError: A batch's loss is not finite; that batch's update is not made.
             RuntimeError: The model is being trained already, in another thread.
         """
-        who = f"{type(self.model).__name__}.fit"
+        caller = f"{type(self.model).__name__}.fit"
         if self._lock.locked():
-            raise already_training(who)
+            raise already_training(caller)
         with self._lock:
-            epochs = check.count(who, "epochs", epochs)
-            notified = resolve_callbacks(who, callbacks)
-            check.choice(who, "on_divergence", on_divergence, ("raise", "stop", "rollback"))
-            named = resolve_metrics(who, self.model, metrics)
+            epochs = check.count(caller, "epochs", epochs)
+            notified = resolve_callbacks(caller, callbacks)
+            check.choice(caller, "on_divergence", on_divergence, ("raise", "stop", "rollback"))
+            named = resolve_metrics(caller, self.model, metrics)
             source: EpochSource
             if y is None:
                 of_arrays = {"batch_size": batch_size, "sample_weight": sample_weight}
-                refuse_with_batches(who, {**of_arrays, "validation_split": validation_split})
+                refuse_with_batches(caller, {**of_arrays, "validation_split": validation_split})
                 if any(named.values()) and validation_data is None:
-                    raise ValueError(f"{who}: metrics of batches are measured on validation_data, got none")
-                source = IterableEpochs(who, self.model, self._network, self._loss, x, class_weight, steps_per_epoch)
+                    raise ValueError(f"{caller}: metrics of batches are measured on validation_data, got none")
+                source = IterableEpochs(caller, self.model, self._network, self._loss, x, class_weight, steps_per_epoch)
                 rows, measure = prepared(
-                    who, self.model, self._loss, source.first, named, validation_data, in_all=False
+                    caller, self.model, self._loss, source.first, named, validation_data, in_all=False
                 )
             else:
                 if steps_per_epoch is not None:
-                    raise ValueError(f"{who}: steps_per_epoch expects x as an iterable of batches, got arrays x and y")
-                size = _BATCH_SIZE if batch_size is None else check.count(who, "batch_size", batch_size)
-                rows = checked_rows(who, self.model, self._loss, x, y, sample_weight, class_weight)
-                rows, measure = prepared(who, self.model, self._loss, rows, named, validation_data, validation_split)
+                    raise ValueError(
+                        f"{caller}: steps_per_epoch expects x as an iterable of batches, got arrays x and y"
+                    )
+                size = _BATCH_SIZE if batch_size is None else check.count(caller, "batch_size", batch_size)
+                rows = checked_rows(caller, self.model, self._loss, x, y, sample_weight, class_weight)
+                rows, measure = prepared(caller, self.model, self._loss, rows, named, validation_data, validation_split)
                 source = ArrayEpochs(self._network, rows, size)
-            if check.flag(who, "diagnose", diagnose):
-                notified = (*notified, Diagnosis(who, self._loss, rows))
+            if check.flag(caller, "diagnose", diagnose):
+                notified = (*notified, Diagnosis(caller, self._loss, rows))
             self._network.ready()  # whatever it refuses, it refuses before the first shuffle
             sizes = source.batch_size, source.rows, source.steps
             run = TrainingRun(
                 self.model, self.optimizer, self._written, epochs, *sizes, bool(shuffle), notified, measure.directions
             )
             options: dict[str, Any] = {"resume": resume, "on_divergence": on_divergence, "progress": progress}
-            return run_epochs(run, source, lambda _: measure(), who=who, **options)
+            return run_epochs(run, source, lambda _: measure(), caller=caller, **options)
 
     def run_epoch(
         self,
@@ -284,8 +286,8 @@ class Trainer:
         class_weight: Any = None,
     ) -> dict[str, float]:
         """Loss and metrics over all rows; the options are those of ``model.evaluate``."""
-        who = f"{type(self.model).__name__}.evaluate"
-        return evaluate(who, self.model, x, y, self._loss, metrics, sample_weight, class_weight)
+        caller = f"{type(self.model).__name__}.evaluate"
+        return evaluate(caller, self.model, x, y, self._loss, metrics, sample_weight, class_weight)
 
     # ---- what a run needs to go on
 

@@ -1,7 +1,7 @@
 """The library's losses as functions of Tensors: value and gradient by the kernels of the active backend.
 
-Where a walk is itself recorded, or goes on into targets or weights, the derivative is that of the loss's formula in
-operations on Tensors, which gives the loss of each row. Each row of the table has its line here.
+Where a traversal is itself recorded, or goes on into targets or weights, the derivative is that of the loss's formula
+in operations on Tensors, which gives the loss of each row. Each row of the table has its line here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from densegrad._base import check
 from densegrad._base.primitives import PRIMITIVES
-from densegrad._base.primitives import Primitive as Row
+from densegrad._base.primitives import PrimitiveRow as Row
 from densegrad._base.types import FloatArray
 from densegrad._plan import backend
 from densegrad.graph.core.primitives import Derivatives, Primitive, cast
@@ -88,20 +88,20 @@ def _loss(name: str, formula: Formula) -> Callable[..., Tensor]:
 
 def _checked(row: Row, p: Tensor, target: Any, sample_weight: Any = None) -> list[Tensor]:
     """Prediction, target and weights as the kernel reads them, or the words why not."""
-    who = row.name
+    caller = row.name
     if p.dtype.kind != "f":
         p = cast(p, "float64")
     if p.ndim != 2:
-        raise ValueError(f"{who}: expected a prediction of shape (batch, outputs), got {p.shape}")
-    check.some_rows(who, "prediction", p._array)
-    if who == "binary_cross_entropy":
-        check.probabilities(who, "prediction", p._array)
+        raise ValueError(f"{caller}: expected a prediction of shape (batch, outputs), got {p.shape}")
+    check.some_rows(caller, "prediction", p._array)
+    if caller == "binary_cross_entropy":
+        check.probabilities(caller, "prediction", p._array)
     rows, columns, dtype = *p.shape, "float32" if p.dtype.itemsize == 4 else "float64"
-    t = as_tensor(who, target)
-    inputs = [p, _as_checked(t, check.targets(who, row, t._array, rows, columns, dtype))]
+    t = as_tensor(caller, target)
+    inputs = [p, _as_checked(t, check.targets(caller, row, t._array, rows, columns, dtype))]
     if sample_weight is not None:
-        s = as_tensor(who, sample_weight)
-        weights = check.sample_weight(who, s._array, rows, dtype)
+        s = as_tensor(caller, sample_weight)
+        weights = check.sample_weight(caller, s._array, rows, dtype)
         inputs.append(s if weights is None else _as_checked(s, weights))
     return inputs
 

@@ -16,7 +16,7 @@ from densegrad._base.types import FloatArray
 from densegrad._plan import backend
 from densegrad.errors import DivergenceError
 from densegrad.graph.compile.compiled import Compiled
-from densegrad.graph.compile.fused_subgraph import Stretch, parts
+from densegrad.graph.compile.fused_subgraph import FusedSubgraph, parts
 from densegrad.graph.compile.program import Program
 from densegrad.graph.compile.simplify import needed
 from densegrad.graph.compile.trace import read_leaves, signature, with_inputs
@@ -104,20 +104,20 @@ class Trainer:
         """The loss, with the update made where it is finite."""
         optimizer = self.optimizer
         if self._last is not None and self._last.may_take(data):
-            loss: float | None = backend.attempt(self._last.step, data, optimizer.lr, optimizer.steps)
-            if loss is not None:
-                return loss
+            try:
+                return self._last.step(data, optimizer.lr, optimizer.steps)
+            except backend.REFUSAL:
+                pass
         arrays = [self._read(leaf) for leaf in read_leaves(data)]
         self._last = self._lowered_for(self._loss, data, arrays) if isinstance(self._loss, Compiled) else None
         if self._last is not None:
-            loss = backend.attempt(self._last.step, arrays, optimizer.lr, optimizer.steps)
-            if (
-                loss is not None
-            ):  # else there are numbers that a network refuses: the loss itself has the words for them
-                return loss
-        return self._walked(with_inputs(data, arrays))
+            try:
+                return self._last.step(arrays, optimizer.lr, optimizer.steps)
+            except backend.REFUSAL:  # of numbers: the loss itself has the words for them
+                pass
+        return self._by_gradients(with_inputs(data, arrays))
 
-    def _walked(self, data: Sequence[Any]) -> float:
+    def _by_gradients(self, data: Sequence[Any]) -> float:
         """The same by the gradients of the loss."""
         parameters = (new(view) for view in parts(self._flat.copy(), self._slots))
         value, found = self._differentiated(rebuilt(self._nesting, parameters), *data)
@@ -133,19 +133,19 @@ class Trainer:
         key = backend.active(), signature("Trainer.step", data)
         if key not in self._lowered:
             program = loss.program(self.parameters, *with_inputs(data, arrays))
-            stretch = _only_network(program, len(self._slots))
-            self._lowered[key] = None if stretch is None else self._lower(program, stretch, _shapes(data))
+            subgraph = _only_network(program, len(self._slots))
+            self._lowered[key] = None if subgraph is None else self._lower(program, subgraph, _shapes(data))
         return self._lowered[key]
 
-    def _lower(self, program: Program, stretch: Stretch, shapes: list[Any]) -> _Lowered:
+    def _lower(self, program: Program, subgraph: FusedSubgraph, shapes: list[Any]) -> _Lowered:
         """A program that ends with a network as one over the flat buffer."""
         last = program.steps[-1]
-        batch, places = last.inputs[: 1 + stretch.targets], iter(last.inputs[1 + stretch.targets :])
+        batch, places = last.inputs[: 1 + subgraph.targets], iter(last.inputs[1 + subgraph.targets :])
         nodes = tuple(
             replace(node, slots=tuple(replace(slot, offset=self._slots[next(places)].offset) for slot in node.slots))
-            for node in stretch.plan.nodes
+            for node in subgraph.plan.nodes
         )
-        network = self._network(replace(stretch.plan, nodes=nodes, parameter_count=self._flat.size))
+        network = self._network(replace(subgraph.plan, nodes=nodes, parameter_count=self._flat.size))
         before = needed(replace(program, steps=program.steps[:-1], outputs=batch))
         return _Lowered(network, before, len(self._slots), shapes)
 
@@ -186,7 +186,7 @@ class _Lowered:
         self._shapes = shapes if given and None not in shapes else None
 
     def may_take(self, data: Sequence[Any]) -> bool:
-        """Whether the network may read data as they lie, which it finds out about all but their shapes."""
+        """Tell whether the network may read data as they lie, which it finds out about all but their shapes."""
         return self._shapes == _shapes(data) and self._module is backend.active()
 
     def step(self, data: Sequence[Any], lr: float, step: int) -> float:
@@ -231,10 +231,10 @@ def _all_in_one(size: int, dtype: str) -> Plan:
     return Plan(dtype, (1, size), (Node("dense", (0,), 1, (slot,)),), 0, 1, size)
 
 
-def _only_network(program: Program, count: int) -> Stretch | None:
+def _only_network(program: Program, count: int) -> FusedSubgraph | None:
     """The network with a loss that a program ends with, if all parameters, its first inputs, are that one's alone."""
     last = program.steps[-1] if program.steps else None
-    if last is None or not isinstance(last.primitive, Stretch) or not last.primitive.targets:
+    if last is None or not isinstance(last.primitive, FusedSubgraph) or not last.primitive.targets:
         return None
     users, parameters = program.users(), program.inputs[:count]
     own = sorted(last.inputs[1 + last.primitive.targets :]) == list(parameters)

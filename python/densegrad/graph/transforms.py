@@ -34,14 +34,14 @@ class Arguments:
         variables: All of them in one list.
     """
 
-    def __init__(self, who: str, args: Sequence[Any], argnums: int | Sequence[int]) -> None:
+    def __init__(self, caller: str, args: Sequence[Any], argnums: int | Sequence[int]) -> None:
         self._single = isinstance(argnums, int)
-        self._places = [_place(who, n, args) for n in ([argnums] if isinstance(argnums, int) else argnums)]
+        self._places = [_place(caller, n, args) for n in ([argnums] if isinstance(argnums, int) else argnums)]
         self._trees = [args[n] for n in self._places]
         self.given = list(args)
         self.variables: list[Tensor] = []
         for n, tree in zip(self._places, self._trees, strict=True):
-            made = [_variable(who, f"argument {n}", leaf) for leaf in leaves(tree)]
+            made = [_variable(caller, f"argument {n}", leaf) for leaf in leaves(tree)]
             self.variables += made
             self.given[n] = rebuilt(tree, made)
 
@@ -53,15 +53,15 @@ class Arguments:
 
 
 class Outputs:
-    """What a function gave: Tensors, nested in any way."""
+    """Results of a function: Tensors, nested in any way."""
 
-    def __init__(self, who: str, tree: Any) -> None:
+    def __init__(self, caller: str, tree: Any) -> None:
         self.tree = tree
         self.tensors: list[Tensor] = list(leaves(tree))
         for leaf in self.tensors:
             if type(leaf) is not Tensor:
                 raise TypeError(
-                    f"{who}: expected a function that gives Tensors, got {type(leaf).__name__}; "
+                    f"{caller}: expected a function that gives Tensors, got {type(leaf).__name__}; "
                     "float(), .numpy() and NumPy's own functions give numbers without a derivative"
                 )
 
@@ -70,7 +70,7 @@ class Outputs:
         return rebuilt(self.tree, results)
 
     def kept(self, outside: bool) -> Any:
-        """What is returned: without the nodes, which end here, unless somebody outside differentiates as well."""
+        """The results without their nodes, which end here, unless somebody outside differentiates as well."""
         return self.tree if outside else self.nested(new(y._array) for y in self.tensors)
 
 
@@ -113,16 +113,16 @@ def value_and_grad(function: Function, argnums: int | Sequence[int] = 0) -> Func
 
 
 def _value_and_grad(
-    who: str, function: Function, argnums: int | Sequence[int], args: Sequence[Any], options: dict[str, Any]
+    caller: str, function: Function, argnums: int | Sequence[int], args: Sequence[Any], options: dict[str, Any]
 ) -> tuple[Tensor, Any]:
     with recording() as outside:
-        arguments = Arguments(who, args, argnums)
+        arguments = Arguments(caller, args, argnums)
         y = function(*arguments.given, **options)
         if type(y) is not Tensor or y._array.size != 1:
-            _refuse(who, y)
+            _refuse(caller, y)
         graph = Graph(arguments.variables, [y])
         with paused(not outside):
-            found = graph.pull([y], [new(np.ones(y._array.shape, y._array.dtype))])
+            found = graph.backward([y], [new(np.ones(y._array.shape, y._array.dtype))])
             gradients = [_found(found, v) for v in arguments.variables]
         return y if outside else new(y._array), arguments.nested(gradients)
 
@@ -138,8 +138,8 @@ def vjp(function: Function, *args: Any) -> tuple[Any, Function]:
         The value, and a function of dy, nested as the value is, which gives a tuple with a cotangent for each argument.
 
     >>> import densegrad as dg
-    >>> y, pull = dg.graph.vjp(lambda a, b: a * b, 3.0, 4.0)
-    >>> y, pull(2.0)
+    >>> y, backward = dg.graph.vjp(lambda a, b: a * b, 3.0, 4.0)
+    >>> y, backward(2.0)
     (Tensor(12.), (Tensor(8.), Tensor(6.)))
     """
     with recording() as outside:
@@ -147,14 +147,14 @@ def vjp(function: Function, *args: Any) -> tuple[Any, Function]:
         outputs = Outputs("vjp", function(*arguments.given))
         graph = Graph(arguments.variables, outputs.tensors)
 
-    def pull(dy: Any) -> tuple[Any, ...]:
+    def backward(dy: Any) -> tuple[Any, ...]:
         cotangents = _like("vjp", "the cotangent", outputs.tree, outputs.tensors, dy)
         with paused(here.paused or here.scope is None):
-            found = graph.pull(outputs.tensors, cotangents)
+            found = graph.backward(outputs.tensors, cotangents)
             results: tuple[Any, ...] = arguments.nested(_found(found, v) for v in arguments.variables)
             return results
 
-    return outputs.kept(outside), pull
+    return outputs.kept(outside), backward
 
 
 def cotangents(function: Function, needed: Sequence[bool], dy: Tensor, args: Sequence[Tensor]) -> list[Tensor | None]:
@@ -189,7 +189,7 @@ def jvp(function: Function, args: Sequence[Any], tangents: Sequence[Any]) -> tup
         outputs = Outputs("jvp", function(*arguments.given))
         graph = Graph(arguments.variables, outputs.tensors)
         with paused(not outside):
-            found = graph.push(arguments.variables, given)
+            found = graph.forward(arguments.variables, given)
             return outputs.kept(outside), outputs.nested(_found(found, y) for y in outputs.tensors)
 
 
@@ -224,7 +224,7 @@ def jacobian(
         function: Gives Tensors, nested in any way; the result has such an array in the place of each, and within it
             one for each input, nested as they are.
         argnums: By which argument, or by which.
-        mode: ``"forward"``, which walks once for each input; ``"reverse"``, once for each output; ``"auto"`` takes
+        mode: ``"forward"``, one traversal for each input; ``"reverse"``, one for each output; ``"auto"`` takes
             forward where there are no more inputs than outputs.
         with_mode: Whether the mode that was taken comes back as well, in a pair.
 
@@ -256,7 +256,7 @@ def jacobian(
 
 
 def jacobian_forward(function: Function, argnums: int | Sequence[int] = 0) -> Function:
-    """``jacobian`` by forward mode: f runs once, then each input's direction is pushed through."""
+    """``jacobian`` by forward mode: f runs once, then each input's direction is carried through."""
     return jacobian(function, argnums, mode="forward")
 
 
@@ -276,19 +276,19 @@ class Recording:
         self._outputs: list[Tensor] = list(leaves(outputs))
         self.nodes = Graph(self._variables, self._outputs).nodes
 
-    def pull(self, cotangents: Any = None) -> dict[Node, Tensor]:
+    def backward(self, cotangents: Any = None) -> dict[Node, Tensor]:
         """Reverse mode: the cotangent of each node, from those of the outputs, which are ones unless given."""
         with paused():
             given = self._given("cotangents", self.outputs, self._outputs, cotangents)
-            return self._differentiable().pull(self._outputs, given, keep=self.nodes)
+            return self._differentiable().backward(self._outputs, given, keep=self.nodes)
 
-    def push(self, tangents: Any = None) -> dict[Node, Tensor]:
+    def forward(self, tangents: Any = None) -> dict[Node, Tensor]:
         """Forward mode: the tangent of each node, from those of the inputs, which are ones unless given."""
         with paused():
             graph = self._differentiable()
             variables = [v for v in self._variables if v.dtype.kind == "f"]
             given = self._given("tangents", variables, variables, tangents)
-            return graph.push(variables, given)
+            return graph.forward(variables, given)
 
     def _differentiable(self) -> Graph:
         return Graph([v for v in self._variables if v.dtype.kind == "f"], self._outputs)
@@ -307,7 +307,7 @@ def record(function: Function, *args: Any) -> Recording:
     >>> recorded = dg.graph.record(lambda a, b: (a + b) * (b + 1), 2.0, 1.0)
     >>> [node.primitive.name for node in recorded.nodes]
     ['variable', 'variable', 'add', 'add', 'multiply']
-    >>> [float(d) for d in recorded.pull().values()]
+    >>> [float(d) for d in recorded.backward().values()]
     [1.0, 2.0, 3.0, 5.0, 2.0]
     """
     with recording():
@@ -316,22 +316,22 @@ def record(function: Function, *args: Any) -> Recording:
 
 
 def _by_rows(graph: Graph, variables: list[Tensor], outputs: list[Tensor]) -> list[list[Tensor]]:
-    """Reverse mode: each output's derivatives are a walk."""
+    """Reverse mode: each output's derivatives are a traversal."""
     blocks = []
     for y in outputs:
-        found = (graph.pull([y], [direction]) for direction in _directions(y))
-        walks = [[_found(one, v) for v in variables] for one in found]
-        blocks.append([_block([walk[n] for walk in walks], 0, y, v) for n, v in enumerate(variables)])
+        found = (graph.backward([y], [direction]) for direction in _directions(y))
+        rows = [[_found(one, v) for v in variables] for one in found]
+        blocks.append([_block([row[n] for row in rows], 0, y, v) for n, v in enumerate(variables)])
     return blocks
 
 
 def _by_columns(graph: Graph, variables: list[Tensor], outputs: list[Tensor]) -> list[list[Tensor]]:
-    """Forward mode: the derivatives by each input are a walk."""
+    """Forward mode: the derivatives by each input are a traversal."""
     columns = []
     for v in variables:
-        found = (graph.push([v], [direction]) for direction in _directions(v))
-        walks = [[_found(one, y) for y in outputs] for one in found]
-        columns.append([_block([walk[n] for walk in walks], -1, y, v) for n, y in enumerate(outputs)])
+        found = (graph.forward([v], [direction]) for direction in _directions(v))
+        rows = [[_found(one, y) for y in outputs] for one in found]
+        columns.append([_block([row[n] for row in rows], -1, y, v) for n, y in enumerate(outputs)])
     return [list(row) for row in zip(*columns, strict=True)]
 
 
@@ -353,16 +353,16 @@ def _count(tensors: list[Tensor]) -> int:
 
 
 def _found(found: dict[Node, Tensor], t: Tensor) -> Tensor:
-    """The derivative at a Tensor, which is zero where no walk came."""
+    """The derivative at a Tensor, which is zero where no traversal came."""
     d = None if t.node is None else found.get(t.node)
     return new(np.zeros_like(t._array)) if d is None else d
 
 
-def _variable(who: str, what: str, value: Any) -> Tensor:
-    x = as_tensor(who, value)
+def _variable(caller: str, what: str, value: Any) -> Tensor:
+    x = as_tensor(caller, value)
     if x.dtype.kind != "f":
         raise TypeError(
-            f"{who}: expected {what} as float32 or float64 numbers, got {x.dtype}; write 2.0 for 2, "
+            f"{caller}: expected {what} as float32 or float64 numbers, got {x.dtype}; write 2.0 for 2, "
             "x.astype(float) for an array, and leave out of argnums what is not differentiated"
         )
     return _begin(x)
@@ -376,41 +376,42 @@ def _input(leaf: Any) -> Any:
 
 
 def _begin(x: Tensor) -> Tensor:
-    """A variable of its own, through which an outer walk goes on to x."""
+    """A variable of its own, through which an outer traversal goes on to x."""
     return new(x._array, Node(variable, () if x.node is None else (x,), {}, x._array))
 
 
-def _place(who: str, n: Any, args: Sequence[Any]) -> int:
-    place = check.count(who, "argnums", n, low=-len(args))
+def _place(caller: str, n: Any, args: Sequence[Any]) -> int:
+    place = check.count(caller, "argnums", n, low=-len(args))
     if place >= len(args):
-        raise ValueError(f"{who}: expected argnums below {len(args)}, the number of arguments, got {place}")
+        raise ValueError(f"{caller}: expected argnums below {len(args)}, the number of arguments, got {place}")
     return place % len(args)
 
 
-def _refuse(who: str, y: Any) -> None:
+def _refuse(caller: str, y: Any) -> None:
     """Say what a function gave in the place of one number."""
-    Outputs(who, [y])
+    Outputs(caller, [y])
     raise ValueError(
-        f"{who}: expected a function that gives one number, got shape {y.shape}; take its sum or mean, or use jacobian"
+        f"{caller}: expected a function that gives one number, got shape {y.shape}; take its sum or mean, "
+        "or use jacobian"
     )
 
 
-def _moved(who: str, args: Any, tangents: Any) -> list[int]:
+def _moved(caller: str, args: Any, tangents: Any) -> list[int]:
     """The places of the arguments that have a tangent."""
     for what, given in (("args", args), ("tangents", tangents)):
         if not isinstance(given, tuple | list):
-            raise TypeError(f"{who}: expected {what} as a tuple, one for each argument, got {type(given).__name__}")
+            raise TypeError(f"{caller}: expected {what} as a tuple, one for each argument, got {type(given).__name__}")
     if len(args) != len(tangents):
-        raise ValueError(f"{who}: expected as many tangents as arguments, {len(args)}, got {len(tangents)}")
+        raise ValueError(f"{caller}: expected as many tangents as arguments, {len(args)}, got {len(tangents)}")
     return [n for n, tangent in enumerate(tangents) if tangent is not None]
 
 
-def _like(who: str, what: str, tree: Any, tensors: Sequence[Tensor], given: Any) -> list[Tensor]:
+def _like(caller: str, what: str, tree: Any, tensors: Sequence[Tensor], given: Any) -> list[Tensor]:
     """Tangents or cotangents, each of its Tensor's shape and dtype."""
     result = []
-    for t, leaf in zip(tensors, matching_leaves(who, what, tree, given), strict=True):
-        d = as_tensor(who, leaf)
+    for t, leaf in zip(tensors, matching_leaves(caller, what, tree, given), strict=True):
+        d = as_tensor(caller, leaf)
         if d.shape != t.shape:
-            raise ValueError(f"{who}: expected {what} of shape {t.shape}, got {d.shape}")
+            raise ValueError(f"{caller}: expected {what} of shape {t.shape}, got {d.shape}")
         result.append(cast(d, t.dtype))
     return result

@@ -1,4 +1,4 @@
-"""What every layer has: a configuration of its own, and arrays that are views into its model's buffers."""
+"""The base of layers: a configuration of its own, and arrays that are views into its model's buffers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from densegrad._base.configured import Configured
 from densegrad._base.plan import Slot
 from densegrad._base.types import FloatArray
 from densegrad._plan.lowering import PlanBuilder
-from densegrad.layers.symbolic import Value, check_value
+from densegrad.layers.symbolic import SymbolicTensor, check_value
 
 
 class Owner(Protocol):
@@ -51,14 +51,14 @@ class Layer(Configured):
         """The layers within this one."""
         return ()
 
-    def __call__(self, x: Value) -> Value:
+    def __call__(self, x: SymbolicTensor) -> SymbolicTensor:
         """The symbolic output for a symbolic input, for a ``Model``; called again, it uses the same parameters."""
         value = check_value(type(self).__name__, x)
-        return Value(self.out_features(value.width), self, (value,))
+        return SymbolicTensor(self.out_features(value.width), self, (value,))
 
     @property
     def trainable(self) -> bool:
-        """Whether training updates anything in this layer; may be set at any time."""
+        """Tell whether training updates anything in this layer; may be set at any time."""
         return self._trainable
 
     @trainable.setter
@@ -95,7 +95,7 @@ class Layer(Configured):
         return {}
 
     def trains(self, array: str) -> bool:
-        """Whether training updates an array."""
+        """Tell whether training updates an array."""
         return self.trainable and array not in self._untrained
 
     def initialize(self, generator: np.random.Generator) -> None:
@@ -109,11 +109,11 @@ class Layer(Configured):
         """A new layer of the same configuration, free to join another model; arrays are not taken along."""
         return type(self)(**self.config())
 
-    def check_free(self, who: str) -> None:
+    def check_free(self, caller: str) -> None:
         """Refuse to join a second model."""
         if self._owner is not None:
             raise ValueError(
-                f"{who}: expected a layer that belongs to no model yet, got {self!r} of another; "
+                f"{caller}: expected a layer that belongs to no model yet, got {self!r} of another; "
                 "give layer.copy() instead"
             )
 
@@ -156,8 +156,8 @@ def array_view(name: str, text: str) -> Any:
         return layer._view(name)
 
     def refuse(layer: Layer, value: Any) -> None:
-        who = f"{type(layer).__name__}.{name}"
-        raise AttributeError(f"{who} is a view into model.parameters: write layer.{name}[...] = array")
+        caller = f"{type(layer).__name__}.{name}"
+        raise AttributeError(f"{caller} is a view into model.parameters: write layer.{name}[...] = array")
 
     return property(
         get, refuse, doc=f"{text}: a view into ``model.parameters``; set with ``layer.{name}[...] = array``."

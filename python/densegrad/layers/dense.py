@@ -76,7 +76,7 @@ class Dense(Layer):
 
     @property
     def trainable_w(self) -> bool:
-        """Whether training updates w."""
+        """Tell whether training updates w."""
         return self._trains["w"]
 
     @trainable_w.setter
@@ -85,7 +85,7 @@ class Dense(Layer):
 
     @property
     def trainable_b(self) -> bool:
-        """Whether training updates b."""
+        """Tell whether training updates b."""
         return self._trains["b"]
 
     @trainable_b.setter
@@ -94,7 +94,7 @@ class Dense(Layer):
 
     @property
     def trainable(self) -> bool:
-        """Whether training updates anything in this layer; setting it sets both w and b."""
+        """Tell whether training updates anything in this layer; setting it sets both w and b."""
         return self.trainable_w or (self.use_bias and self.trainable_b)
 
     @trainable.setter

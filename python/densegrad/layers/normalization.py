@@ -137,8 +137,8 @@ class Standardize(Layer):
 
     def adapt(self, x: Any) -> None:
         """Take mean and standard deviation of the features from the rows of x."""
-        who, width = "Standardize.adapt", self.mean.size
-        values = x if isinstance(x, LazyRows) else features(who, x, width, str(self.mean.dtype))
+        caller, width = "Standardize.adapt", self.mean.size
+        values = x if isinstance(x, LazyRows) else features(caller, x, width, str(self.mean.dtype))
         with np.errstate(over="ignore"):
             mean = sum(block.sum(axis=0, dtype=np.float64) for block in blocks(values)) / len(values)
             deviation = _deviation(values, mean)

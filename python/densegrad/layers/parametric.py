@@ -22,9 +22,9 @@ class Parametric(Layer):
 
     def __init__(self, initial: float, shared: bool, trainable: bool) -> None:
         super().__init__(trainable)
-        who = type(self).__name__
-        self.initial = check.real(who, "initial", initial, -_LARGEST, _LARGEST)
-        self.shared = check.flag(who, "shared", shared)
+        caller = type(self).__name__
+        self.initial = check.real(caller, "initial", initial, -_LARGEST, _LARGEST)
+        self.shared = check.flag(caller, "shared", shared)
 
     @property
     def last_primitive(self) -> str:

@@ -10,7 +10,7 @@ from densegrad.layers.base import Layer
 
 
 class Function(Protocol):
-    """What an activation of one's own offers: y = f(z), and dz = dy f'(z), arrays of the shape and dtype of z."""
+    """An activation of one's own: y = f(z), and dz = dy f'(z), arrays of the shape and dtype of z."""
 
     def forward(self, z: FloatArray) -> FloatArray:
         """y (batch, features)."""
@@ -22,7 +22,7 @@ class Function(Protocol):
 
 
 def is_function(value: Any) -> TypeGuard[Function]:
-    """Whether a value is an object with both, and no layer."""
+    """Tell whether a value is an object with both, and no layer."""
     return (
         not isinstance(value, Layer | type)
         and callable(getattr(value, "forward", None))

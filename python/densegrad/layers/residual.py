@@ -45,7 +45,7 @@ class Residual(Layer):
 
     @property
     def trainable(self) -> bool:
-        """Whether training updates anything in these layers; setting it sets each of them."""
+        """Tell whether training updates anything in these layers; setting it sets each of them."""
         return any(layer.trainable for layer in self._layers)
 
     @trainable.setter
@@ -75,10 +75,10 @@ class Residual(Layer):
             y = layer.lower(builder, y, f"{name}.{index}")
         return builder.node("add", (x, y), self.out_features(builder.widths[x]))
 
-    def check_free(self, who: str) -> None:
-        super().check_free(who)
+    def check_free(self, caller: str) -> None:
+        super().check_free(caller)
         for layer in self._layers:
-            layer.check_free(who)
+            layer.check_free(caller)
 
     def attach(self, owner: Owner) -> None:
         super().attach(owner)

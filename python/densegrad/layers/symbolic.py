@@ -1,4 +1,4 @@
-"""Wires between layers: symbolic values, which say what feeds what before there are any numbers.
+"""Wires between layers: symbolic tensors, which say what feeds what before there are any numbers.
 
 A layer that is called with a value gives the next one. Each value knows its width and what it comes from, so nothing
 can feed itself, and the order of their making is one in which they can be computed.
@@ -15,8 +15,8 @@ from densegrad._base.configured import Configured
 _births = itertools.count()
 
 
-class Value:
-    """What a layer, or a join of several values, gives for each row.
+class SymbolicTensor:
+    """A symbolic tensor: the output of a layer, or of a join of several values, for each row.
 
     Attributes:
         width: Number of columns.
@@ -25,7 +25,7 @@ class Value:
         birth: Later for later values.
     """
 
-    def __init__(self, width: int, maker: Any, sources: tuple[Value, ...]) -> None:
+    def __init__(self, width: int, maker: Any, sources: tuple[SymbolicTensor, ...]) -> None:
         self.width = width
         self.maker = maker
         self.sources = sources
@@ -33,10 +33,10 @@ class Value:
 
     def __repr__(self) -> str:
         made = self.maker if isinstance(self.maker, str) else type(self.maker).__name__
-        return f"<value of width {self.width}, made by {made}>"
+        return f"<SymbolicTensor of width {self.width}, made by {made}>"
 
 
-class Input(Configured, Value):
+class Input(Configured, SymbolicTensor):
     """A symbolic input of a ``Model``: rows of ``width`` numbers.
 
     Args:
@@ -55,7 +55,7 @@ class Input(Configured, Value):
         self.name = name
 
 
-def add(*values: Value) -> Value:
+def add(*values: SymbolicTensor) -> SymbolicTensor:
     """y = a + b + ..., values of one width.
 
     >>> import densegrad as dg
@@ -69,11 +69,11 @@ def add(*values: Value) -> Value:
         raise ValueError(f"add: expected values of one width, got {' and '.join(map(str, widths))}")
     result = values[0]
     for value in values[1:]:
-        result = Value(result.width, "add", (result, value))
+        result = SymbolicTensor(result.width, "add", (result, value))
     return result
 
 
-def concatenate(*values: Value) -> Value:
+def concatenate(*values: SymbolicTensor) -> SymbolicTensor:
     """y = (a, b, ...), side by side.
 
     >>> import densegrad as dg
@@ -83,25 +83,25 @@ def concatenate(*values: Value) -> Value:
     _check_values("concatenate", values)
     result = values[0]
     for value in values[1:]:
-        result = Value(result.width + value.width, "concatenate", (result, value))
+        result = SymbolicTensor(result.width + value.width, "concatenate", (result, value))
     return result
 
 
-def check_value(who: str, value: object) -> Value:
-    """Refuse what is no symbolic value."""
-    if not isinstance(value, Value):
-        raise TypeError(f"{who}: expected a symbolic value such as dg.Input(8), got {type(value).__name__}")
+def check_value(caller: str, value: object) -> SymbolicTensor:
+    """Refuse what is no symbolic tensor."""
+    if not isinstance(value, SymbolicTensor):
+        raise TypeError(f"{caller}: expected a symbolic tensor such as dg.Input(8), got {type(value).__name__}")
     return value
 
 
-def _check_values(who: str, values: tuple[object, ...]) -> None:
+def _check_values(caller: str, values: tuple[object, ...]) -> None:
     if len(values) < 2:
-        raise ValueError(f"{who}: expected at least 2 values, got {len(values)}")
+        raise ValueError(f"{caller}: expected at least 2 values, got {len(values)}")
     for value in values:
-        check_value(who, value)
+        check_value(caller, value)
 
 
-def needed_for(outputs: tuple[Value, ...]) -> list[Value]:
+def needed_for(outputs: tuple[SymbolicTensor, ...]) -> list[SymbolicTensor]:
     """The values that some depend on, and these, in an order in which they can be computed."""
     found = {id(value): value for value in outputs}
     waiting = list(found.values())

@@ -1,4 +1,4 @@
-"""What users call: models, and how they come from other libraries."""
+"""Models as users call them, and readers that make them of other libraries' networks."""
 
 from densegrad.models.functional import Model
 from densegrad.models.readers import from_onnx, from_sklearn, from_torch

@@ -25,7 +25,7 @@ from densegrad._training.history import History
 from densegrad._training.lbfgs import LBFGS, minimize_loss
 from densegrad._training.measure import evaluate
 from densegrad._training.trainer import Trainer
-from densegrad.losses import AnyLoss, Loss
+from densegrad.losses import Loss, LossLike
 from densegrad.metrics import Metric
 from densegrad.models.summary import Summary, SummaryRow, summarize
 from densegrad.optimizers import Optimizer
@@ -66,13 +66,15 @@ class BaseModel(ModelCore):
         """
         module, network = self._inference
         if type(x) is np.ndarray and module is backend.active():
-            y: FloatArray | None = backend.attempt(network.predict, x)
-            if y is not None:
+            try:
+                y: FloatArray = network.predict(x)
                 return y
+            except backend.REFUSAL:
+                pass
         self.require_built("predict")
         assert self.input_size is not None
-        who = f"{type(self).__name__}.predict"
-        rows = features(who, self.join_inputs(who, x), self.input_size, self.dtype, empty=True)
+        caller = f"{type(self).__name__}.predict"
+        rows = features(caller, self.join_inputs(caller, x), self.input_size, self.dtype, empty=True)
         parts = [self.network().predict(block) for block in blocks(rows)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
@@ -82,10 +84,10 @@ class BaseModel(ModelCore):
         Softmax for ``cross_entropy`` and ``nll``, sigmoid for ``binary_cross_entropy_with_logits``; an output that
         already is a softmax or a sigmoid is given as it is.
         """
-        who = f"{type(self).__name__}.predict_proba"
+        caller = f"{type(self).__name__}.predict_proba"
         x = self._features("predict_proba", x, empty=True)
         if self.loss is not None:
-            loss, scores = self.scores(x, self.resolve_loss(who, self.loss))
+            loss, scores = self.scores(x, self.resolve_loss(caller, self.loss))
             link = loss_row(loss.each()[0].primitive).link
             if link is not None:
                 y: FloatArray = backend.active().activation_forward(link, scores)
@@ -93,7 +95,7 @@ class BaseModel(ModelCore):
         if range_of(self.last_primitives[0]) == (0, 1):
             return self.predict(x)
         trained = "no loss yet" if self.loss is None else repr(self.loss)
-        raise ValueError(f"{who}: expected a model trained with a loss on probabilities, got {trained}")
+        raise ValueError(f"{caller}: expected a model trained with a loss on probabilities, got {trained}")
 
     def forward(self, x: Any) -> FloatArray:
         """The output for one batch in training, kept for ``backward``.
@@ -111,16 +113,16 @@ class BaseModel(ModelCore):
         Args:
             dy: Gradient of a loss that lives elsewhere with respect to the output, (batch, outputs).
         """
-        who = f"{type(self).__name__}.backward"
-        dy = check.array(who, "dy", dy, self.dtype)
+        caller = f"{type(self).__name__}.backward"
+        dy = check.array(caller, "dy", dy, self.dtype)
         if dy.ndim != 2 or dy.shape[1] != self.output_size:
-            raise ValueError(f"{who}: expected dy of shape (batch, {self.output_size}), got {dy.shape}")
+            raise ValueError(f"{caller}: expected dy of shape (batch, {self.output_size}), got {dy.shape}")
         dx: FloatArray = self.network().backward(dy, self.gradients)
         return dx
 
     # ---- training
 
-    def fit(self, x: Any, y: Any = None, *, loss: AnyLoss, optimizer: Optimizer | LBFGS, **options: Any) -> History:
+    def fit(self, x: Any, y: Any = None, *, loss: LossLike, optimizer: Optimizer | LBFGS, **options: Any) -> History:
         """Train on mini-batches; the options and their meaning are those of ``Trainer.fit``.
 
         ``LBFGS`` trains on all rows at once instead, and says what that changes.
@@ -134,7 +136,7 @@ class BaseModel(ModelCore):
         x: Any,
         y: Any,
         *,
-        loss: AnyLoss | None = None,
+        loss: LossLike | None = None,
         metrics: Sequence[str | Metric] = (),
         sample_weight: Any = None,
         class_weight: Any = None,
@@ -151,11 +153,11 @@ class BaseModel(ModelCore):
         Returns:
             ``{"loss": ..., metric: ...}``.
         """
-        who = f"{type(self).__name__}.evaluate"
+        caller = f"{type(self).__name__}.evaluate"
         if loss is None and self.loss is None:
-            raise ValueError(f"{who}: expected loss=..., because the model has not been trained with one")
+            raise ValueError(f"{caller}: expected loss=..., because the model has not been trained with one")
         return evaluate(
-            who, self, x, y, self.resolve_loss(who, loss or self.loss), metrics, sample_weight, class_weight
+            caller, self, x, y, self.resolve_loss(caller, loss or self.loss), metrics, sample_weight, class_weight
         )
 
     def trace(self, x: Any, y: Any, loss: str | Loss) -> Trace:
@@ -171,7 +173,7 @@ class BaseModel(ModelCore):
         return plot.network(self, ax)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the summary."""
+        """A notebook's view: the summary."""
         return preformatted(repr(self) if self.input_size is None else self.summary())
 
     # ---- files
@@ -195,7 +197,7 @@ class BaseModel(ModelCore):
         return to_onnx(self, path)
 
     def to_torch_state_dict(self) -> dict[str, Any]:
-        """What ``torch.nn.Sequential.load_state_dict`` takes: a copy of each array, by PyTorch's names.
+        """The state for ``torch.nn.Sequential.load_state_dict``: a copy of each array, by PyTorch's names.
 
         The modules of that Sequential are, in order, a ``Linear`` for each ``Dense``, behind it its activation as a
         module of its own unless it is ``None``, and one module for each other layer: ``BatchNorm1d``, ``LayerNorm``,
@@ -231,5 +233,5 @@ class BaseModel(ModelCore):
     def _features(self, method: str, x: Any, *, empty: bool = False) -> FloatArray:
         self.require_built(method)
         assert self.input_size is not None
-        who = f"{type(self).__name__}.{method}"
-        return check.features(who, self.join_inputs(who, x), self.input_size, self.dtype, empty=empty)
+        caller = f"{type(self).__name__}.{method}"
+        return check.features(caller, self.join_inputs(caller, x), self.input_size, self.dtype, empty=empty)

@@ -16,21 +16,20 @@ from densegrad._model_core import MODELS
 from densegrad._plan.lowering import PlanBuilder
 from densegrad._training.history import History
 from densegrad._training.lbfgs import LBFGS
-from densegrad.layers import Layer, Standardize
-from densegrad.layers import symbolic as wiring
-from densegrad.layers.symbolic import Input, Value
-from densegrad.losses import AnyLoss, Sum, resolve_sum
+from densegrad.layers import Layer, Standardize, symbolic
+from densegrad.layers.symbolic import Input, SymbolicTensor
+from densegrad.losses import LossLike, Sum, resolve_sum
 from densegrad.models.base import BaseModel
 from densegrad.models.summary import SummaryRow
 from densegrad.optimizers import Optimizer
 
-Many = Value | Sequence[Value] | Mapping[str, Value]
+Many = SymbolicTensor | Sequence[SymbolicTensor] | Mapping[str, SymbolicTensor]
 
 
 class Model(BaseModel):
     """Layers wired in any way, from one or several inputs to one or several outputs.
 
-    Call a layer with a symbolic value to get the next one; ``dg.add`` and ``dg.concatenate`` join values. A layer
+    Call a layer with a symbolic tensor to get the next one; ``dg.add`` and ``dg.concatenate`` join values. A layer
     called twice uses the same parameters twice. Parameters lie in the order in which their layers were first called.
 
     Where there are several inputs, x is a list of arrays in their order, a dict of them by name, or one array of all
@@ -38,7 +37,7 @@ class Model(BaseModel):
 
     Args:
         inputs: An ``Input``, or a list of them.
-        outputs: A symbolic value, a list of them, or a dict by name; by default they are called "output0" and so on.
+        outputs: A symbolic tensor, a list of them, or a dict by name; by default they are called "output0" and so on.
         dtype: ``"float32"`` or ``"float64"``, of parameters and arithmetic.
         seed: Makes initial weights and shuffles repeatable.
 
@@ -66,7 +65,7 @@ class Model(BaseModel):
     def _connect(self, inputs: Input | Sequence[Input], outputs: Many, dtype: Any, seed: int | None) -> None:
         self._inputs = _named_inputs(inputs)
         self._outputs = _named_outputs(outputs)
-        self._values = wiring.needed_for(tuple(self._outputs.values()))
+        self._values = symbolic.needed_for(tuple(self._outputs.values()))
         _check_connected(list(self._inputs.values()), self._values)
         layers = list(dict.fromkeys(value.maker for value in self._values if isinstance(value.maker, Layer)))
         for layer in layers:
@@ -128,7 +127,7 @@ class Model(BaseModel):
 
     def assemble(self, layers: Sequence[Layer], state: Mapping[str, Any]) -> None:
         inputs = [Input(entry["width"], entry["name"]) for entry in state["inputs"]]
-        values: list[Value] = list(inputs)
+        values: list[SymbolicTensor] = list(inputs)
         for wire in state["wires"]:
             sources = [_at("value", values, place) for place in wire["from"]]
             values.append(_made_again(wire["by"], layers, sources))
@@ -143,8 +142,8 @@ class Model(BaseModel):
 
     # ---- data
 
-    def join_inputs(self, who: str, x: Any) -> Any:
-        return self._joined(who, "x", x, self.inputs)
+    def join_inputs(self, caller: str, x: Any) -> Any:
+        return self._joined(caller, "x", x, self.inputs)
 
     def adapt(self, x: Features) -> None:
         """Take the scaling of each ``Standardize`` that reads inputs alone from their rows."""
@@ -182,7 +181,7 @@ class Model(BaseModel):
         x: Any,
         y: Any = None,
         *,
-        loss: AnyLoss,
+        loss: LossLike,
         optimizer: Optimizer | LBFGS,
         loss_weights: Any = None,
         **options: Any,
@@ -200,10 +199,10 @@ class Model(BaseModel):
         given = loss if loss_weights is None else Sum(loss, loss_weights)  # type: ignore[arg-type]
         return super().fit(x, y, loss=given, optimizer=optimizer, **options)
 
-    def resolve_loss(self, who: str, loss: AnyLoss | None) -> LossSpec:
+    def resolve_loss(self, caller: str, loss: LossLike | None) -> LossSpec:
         if len(self._outputs) == 1 and not isinstance(loss, Sum | Mapping | list | tuple):
-            return super().resolve_loss(who, loss)
-        return resolve_sum(who, loss, list(self._outputs))
+            return super().resolve_loss(caller, loss)
+        return resolve_sum(caller, loss, list(self._outputs))
 
     def predict_proba(self, x: Any) -> FloatArray:
         if len(self._outputs) > 1:
@@ -250,7 +249,7 @@ class Model(BaseModel):
     def _input_width(self) -> int:
         return sum(self.inputs.values())
 
-    def _made(self) -> list[Value]:
+    def _made(self) -> list[SymbolicTensor]:
         """The values that are no inputs."""
         return [value for value in self._values if value.sources]
 
@@ -259,18 +258,18 @@ class Model(BaseModel):
         firsts = np.cumsum([0, *self.inputs.values()])
         return list(zip(self._inputs.values(), map(int, firsts), strict=False))
 
-    def _joined(self, who: str, what: str, given: Any, widths: Mapping[str, int]) -> Any:
+    def _joined(self, caller: str, what: str, given: Any, widths: Mapping[str, int]) -> Any:
         """Arrays in a list or dict as one array, side by side; what is one already as it is."""
         if not isinstance(given, Mapping) and (len(widths) == 1 or not isinstance(given, list | tuple)):
             return given
-        parts = check.parts(who, what, given, list(widths))
+        parts = check.parts(caller, what, given, list(widths))
         arrays = [
-            check.matrix(f"{who}({name})", what, part, width, self.dtype)
+            check.matrix(f"{caller}({name})", what, part, width, self.dtype)
             for (name, width), part in zip(widths.items(), parts, strict=True)
         ]
         if len({len(array) for array in arrays}) > 1:
             lengths = ", ".join(str(len(array)) for array in arrays)
-            raise ValueError(f"{who}: expected {what} with as many rows in each array, got {lengths}")
+            raise ValueError(f"{caller}: expected {what} with as many rows in each array, got {lengths}")
         return np.concatenate(arrays, axis=1) if len(arrays) > 1 else arrays[0]
 
 
@@ -282,15 +281,15 @@ def _parted(whole: FloatArray, widths: Mapping[str, int]) -> Any:
     return [np.ascontiguousarray(part) for part in np.split(whole, ends, axis=1)]
 
 
-def _primitive(value: Value) -> str:
-    """What makes a value."""
+def _primitive(value: SymbolicTensor) -> str:
+    """The primitive that makes a value."""
     if isinstance(value.maker, Layer):
         return value.maker.last_primitive
     return value.maker or ""
 
 
 def _named_inputs(inputs: Any) -> dict[str, Input]:
-    given = [inputs] if isinstance(inputs, Value) else inputs
+    given = [inputs] if isinstance(inputs, SymbolicTensor) else inputs
     if isinstance(given, str) or not isinstance(given, Sequence):
         raise TypeError(f"Model: expected inputs as dg.Input(8) or a list of them, got {type(inputs).__name__}")
     for value in given:
@@ -302,23 +301,23 @@ def _named_inputs(inputs: Any) -> dict[str, Input]:
     return named
 
 
-def _named_outputs(outputs: Any) -> dict[str, Value]:
-    if isinstance(outputs, Value):
+def _named_outputs(outputs: Any) -> dict[str, SymbolicTensor]:
+    if isinstance(outputs, SymbolicTensor):
         outputs = [outputs]
     if not isinstance(outputs, Mapping):
         if isinstance(outputs, str) or not isinstance(outputs, Sequence):
-            raise TypeError(f"Model: expected outputs as a symbolic value or several, got {type(outputs).__name__}")
+            raise TypeError(f"Model: expected outputs as a symbolic tensor or several, got {type(outputs).__name__}")
         outputs = {f"output{i}": value for i, value in enumerate(outputs)}
     if not outputs:
         raise ValueError("Model: expected at least 1 output, got 0")
     for name, value in outputs.items():
-        wiring.check_value("Model", value)
+        symbolic.check_value("Model", value)
         if not isinstance(name, str):
             raise TypeError(f"Model: expected names of outputs as strings, got {name!r}")
     return dict(outputs)
 
 
-def _check_connected(inputs: Sequence[Input], values: Sequence[Value]) -> None:
+def _check_connected(inputs: Sequence[Input], values: Sequence[SymbolicTensor]) -> None:
     """Refuse an input that nobody needs, and one that is needed but not given."""
     needed, given = set(map(id, values)), set(map(id, inputs))
     for one in inputs:
@@ -329,7 +328,7 @@ def _check_connected(inputs: Sequence[Input], values: Sequence[Value]) -> None:
             raise ValueError(f"Model: expected outputs made of the inputs alone, got one that needs {value!r} as well")
 
 
-def _check_one_width(layer: Layer, values: Sequence[Value]) -> None:
+def _check_one_width(layer: Layer, values: Sequence[SymbolicTensor]) -> None:
     """Refuse a layer called at two widths: its parameters have one shape."""
     widths = sorted({value.sources[0].width for value in values if value.maker is layer})
     if len(widths) > 1:
@@ -343,14 +342,14 @@ def _at(what: str, items: Sequence[Any], place: Any) -> Any:
     return items[place]
 
 
-def _made_again(maker: Any, layers: Sequence[Layer], sources: Sequence[Value]) -> Value:
+def _made_again(maker: Any, layers: Sequence[Layer], sources: Sequence[SymbolicTensor]) -> SymbolicTensor:
     """The value that a layer, by its place, or a join gives."""
     if not isinstance(maker, str):
         if len(sources) != 1:
             raise ValueError(f"Model: expected 1 input for a layer, got {len(sources)}")
-        made: Value = _at("layer", layers, maker)(sources[0])
+        made: SymbolicTensor = _at("layer", layers, maker)(sources[0])
         return made
-    joins = {"add": wiring.add, "concatenate": wiring.concatenate}
+    joins = {"add": symbolic.add, "concatenate": symbolic.concatenate}
     return joins[check.choice("Model", "join", maker, joins)](*sources)
 
 

@@ -96,21 +96,21 @@ def from_torch(module: Any) -> Sequential:
 
 def _assembled(network: Network) -> Sequential:
     """The model of the parts that were read."""
-    who, _, dtype, input_size = network
+    caller, _, dtype, input_size = network
     parts = folded(network.parts)
     if not parts:
-        raise ValueError(f"{who}: expected at least 1 layer, got none")
+        raise ValueError(f"{caller}: expected at least 1 layer, got none")
     arrays = {f"layers.{name}": array for name, array in named(parts).items()}
     if input_size is None:
         widths = [array.shape[0] for name, array in arrays.items() if name.rpartition(".")[2] in _WIDE]
         if not widths:
-            raise ValueError(f"{who}: expected at least 1 layer that tells the number of features, got none")
+            raise ValueError(f"{caller}: expected at least 1 layer that tells the number of features, got none")
         input_size = widths[0]
     model = Sequential([part.layer for part in parts], dtype=dtype)
     expected = {slot.name: slot.shape for slot in lower(model.wire, input_size, dtype).slots}
     for name, shape in expected.items():
         if arrays[name].shape != shape:
-            raise ValueError(f"{who}: expected {name} of shape {shape}, got {arrays[name].shape}")
+            raise ValueError(f"{caller}: expected {name} of shape {shape}, got {arrays[name].shape}")
     model.build(input_size)
     for slot in model.slots():
         model.view(slot)[...] = arrays[slot.name]

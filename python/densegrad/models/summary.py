@@ -98,5 +98,5 @@ def summarize(model: ModelCore, rows: Sequence[SummaryRow]) -> Summary:
     forward, training = flops(model.lower())
     work = f"products: {forward:,} FLOPs a row, {training:,} in a training step"
     title = f"{type(model).__name__}, input (batch, {model.input_size})"
-    said = [f"split in {split + 1} pieces at Python activations: a step at a time"] if split else []
+    said = [f"split in {split + 1} segments at Python activations: a step at a time"] if split else []
     return Summary("\n".join([title, lines[0], rule, *lines[1:], rule, foot, work, *said]))

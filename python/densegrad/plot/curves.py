@@ -1,4 +1,4 @@
-"""What a run has measured, as curves."""
+"""Measures of a run as curves."""
 
 from __future__ import annotations
 
@@ -85,5 +85,5 @@ def learning_rates(found: RangeTest, ax: Any = None) -> Any:
 
 
 def _quantity(name: str) -> str:
-    """What a column and its validation twin measure."""
+    """The quantity that a column and its validation twin measure."""
     return name.removeprefix("val_")

@@ -133,7 +133,7 @@ def _draw_units(ax: Any, column: _Column, place: int, tallest: float, scale: dic
 
 
 def _draw_arc(ax: Any, source: int, place: int, tallest: float) -> None:
-    """What reaches a column past its weights, above both."""
+    """An arc for what reaches a column past its weights, above both."""
     from matplotlib.patches import FancyArrowPatch
 
     style: dict[str, Any] = {

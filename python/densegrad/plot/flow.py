@@ -9,11 +9,11 @@ import numpy as np
 from densegrad._inspect.probe import gradients
 from densegrad._model_core import ModelCore
 from densegrad._rows.rows import checked_rows
-from densegrad.losses import AnyLoss
+from densegrad.losses import LossLike
 from densegrad.plot.axes import axes_of
 
 
-def gradient_flow(model: ModelCore, x: Any, y: Any, loss: AnyLoss, ax: Any = None) -> Any:
+def gradient_flow(model: ModelCore, x: Any, y: Any, loss: LossLike, ax: Any = None) -> Any:
     """The size of the gradients of each trained array, first layer first: sqrt(mean(dw^2)) and max |dw|.
 
     Bars that shrink towards the first layers are a vanishing gradient, bars that grow an exploding one. An array whose

@@ -22,7 +22,7 @@ from densegrad.sklearn.regressor import MLPRegressor
 
 
 class _Features(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """What both transformers do with the network they have trained."""
+    """The base of both transformers, which read features from the network they have trained."""
 
     _code_layer: int  # the dense layer that reads the features, counted from 0
     estimator_: BaseMLP
@@ -185,7 +185,7 @@ class MLPAutoencoder(_Features):
         return self._encode(X)
 
     def inverse_transform(self, X: Any) -> FloatArray:
-        """What the decoder makes of codes, (rows, features)."""
+        """The decoder's outputs for codes, (rows, features)."""
         check_is_fitted(self)
         X = check_array(X)
         if X.shape[1] != self._n_features_out:

@@ -31,7 +31,7 @@ NOT_FINITE = (
 
 
 class Rows(NamedTuple):
-    """What is trained on or measured: x and y as the network reads them."""
+    """Rows to be trained on or measured: x and y as the network reads them."""
 
     x: FloatArray
     y: FloatArray | IndexArray
@@ -280,14 +280,14 @@ def lbfgs(estimator: Any, task: Task, rows: Rows, held: Rows | None) -> Callable
 
     Where there are several targets the sum of their squared errors is minimised, and its mean shown.
     """
-    who = type(estimator).__name__
+    caller = type(estimator).__name__
     refused = {"callbacks": estimator.callbacks, "clip_norm": estimator.clip_norm, "schedule": estimator.schedule}
     for name, value in {**refused, "X_val": held}.items():
         if value is not None and value != []:
-            raise ValueError(f"{who}: expected no {name} with solver='lbfgs', which makes no epochs of steps")
+            raise ValueError(f"{caller}: expected no {name} with solver='lbfgs', which makes no epochs of steps")
     minimize = scipy_minimize()
     lowered = penalised(estimator.model_.lower(task.loss), float(estimator.alpha))
-    objective = Objective(who, estimator.model_, lowered, LBFGS(), (rows.x, rows.y, rows.weight))
+    objective = Objective(caller, estimator.model_, lowered, LBFGS(), (rows.x, rows.y, rows.weight))
     return partial(_minimize, estimator, task, rows, objective, minimize)
 
 

@@ -299,7 +299,7 @@ def test_a_confusion_matrix_counts_lines_of_classes_and_columns_of_answers():
     ax = drawn(dg.plot.confusion_matrix(truth, answers))
     np.testing.assert_array_equal(counts_of(ax), expected)
     np.testing.assert_allclose(ax.images[0].get_array(), np.array(expected) / [[2], [1], [3]])
-    assert ax.get_title() == "66.7% right"
+    assert ax.get_title() == "accuracy 66.7 %"
     scores = np.eye(3)[answers]
     np.testing.assert_array_equal(counts_of(drawn(dg.plot.confusion_matrix(truth, scores))), expected)
     ax = drawn(dg.plot.confusion_matrix(expected, class_names=["cat", "dog", "horse"]))

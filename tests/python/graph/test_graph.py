@@ -36,11 +36,11 @@ def test_the_textbook_example_node_by_node():
     recorded = g.record(textbook, 2.0, 1.0)
     assert [node.primitive.name for node in recorded.nodes] == ["variable", "variable", "add", "add", "multiply"]
     assert [float(node.value) for node in recorded.nodes] == [2, 1, 3, 2, 6]
-    accumulated = recorded.pull()
+    accumulated = recorded.backward()
     assert [float(accumulated[node]) for node in recorded.nodes] == [2, 5, 2, 3, 1]
-    ahead = recorded.push([1.0, 0.0])  # by a
+    ahead = recorded.forward([1.0, 0.0])  # by a
     assert [float(ahead[node]) if node in ahead else 0 for node in recorded.nodes] == [1, 0, 1, 0, 2]
-    ahead = recorded.push([0.0, 1.0])  # by b
+    ahead = recorded.forward([0.0, 1.0])  # by b
     assert [float(ahead[node]) for node in recorded.nodes] == [0, 1, 1, 1, 5]
 
 
@@ -54,7 +54,7 @@ def test_a_recording_has_primitives_attributes_inputs_and_constants():
     assert float(multiply.inputs[1]) == 2
     assert total.attributes == {"axis": 0, "keepdims": False}
     assert [tensor.node for tensor in getitem.inputs] == [total, recorded.inputs[1].node]
-    assert recorded.pull()[recorded.inputs[0].node].numpy().tolist() == [[2, 0, 2], [2, 0, 2]]
+    assert recorded.backward()[recorded.inputs[0].node].numpy().tolist() == [[2, 0, 2], [2, 0, 2]]
 
 
 def test_a_recording_leaves_what_is_no_array():

@@ -83,7 +83,7 @@ def test_everything_is_freed_with_its_last_reference(without_collector):
         lambda: g.hvp(f, (x,), (x,)),
         lambda: g.jacobian(f)(x),
         lambda: g.vjp(f, x)[1](1.0),
-        lambda: g.record(f, x).pull(),
+        lambda: g.record(f, x).backward(),
     ):
         result = use()
         del result

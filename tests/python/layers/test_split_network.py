@@ -67,7 +67,7 @@ def test_forward_and_backward_pass_through_python(backend, rng):
 def test_a_summary_says_where_the_plan_is_split(backend):
     text = str(dg.Sequential([dg.Dense(7), Tanh(), dg.Dense(3)], input_size=4).summary())
     assert "PythonActivation(" in text
-    assert "split in 2 pieces at Python activations" in text
+    assert "split in 2 segments at Python activations" in text
     assert "split" not in str(dg.Sequential([dg.Dense(7, "tanh")], input_size=4).summary())
 
 

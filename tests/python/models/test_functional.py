@@ -495,10 +495,10 @@ A, B = dg.Input(3), dg.Input(2, name="b")
     [
         (lambda: dg.Input(0), ValueError, r"^Input: expected width >= 1, got 0$"),
         (lambda: dg.Input(3, name=4), TypeError, r"^Input: expected name as a string, got 4$"),
-        (lambda: dg.Dense(3)(np.ones((2, 3))), TypeError, r"^Dense: expected a symbolic value such as dg.Input\(8\)"),
+        (lambda: dg.Dense(3)(np.ones((2, 3))), TypeError, r"^Dense: expected a symbolic tensor such as dg.Input\(8\)"),
         (lambda: dg.add(A, B), ValueError, r"^add: expected values of one width, got 3 and 2$"),
         (lambda: dg.add(A), ValueError, r"^add: expected at least 2 values, got 1$"),
-        (lambda: dg.concatenate(A, 3), TypeError, r"^concatenate: expected a symbolic value .* got int$"),
+        (lambda: dg.concatenate(A, 3), TypeError, r"^concatenate: expected a symbolic tensor .* got int$"),
         (lambda: dg.Residual([dg.Dense(4)])(A), ValueError, r"^Residual: expected layers that keep the width 3"),
         (
             lambda: dg.Model([A, B], dg.Dense(1)(A)),
@@ -520,10 +520,10 @@ A, B = dg.Input(3), dg.Input(2, name="b")
         ),
         (lambda: dg.Model(dg.Dense(3)(A), dg.Dense(1)(A)), TypeError, r"^Model: expected inputs such as dg.Input"),
         (lambda: dg.Model(3, dg.Dense(1)(A)), TypeError, r"^Model: expected inputs as dg.Input\(8\) or a list"),
-        (lambda: dg.Model(A, 3), TypeError, r"^Model: expected outputs as a symbolic value or several, got int$"),
+        (lambda: dg.Model(A, 3), TypeError, r"^Model: expected outputs as a symbolic tensor or several, got int$"),
         (lambda: dg.Model(A, []), ValueError, r"^Model: expected at least 1 output, got 0$"),
         (lambda: dg.Model(A, {3: dg.Dense(1)(A)}), TypeError, r"^Model: expected names of outputs as strings, got 3$"),
-        (lambda: dg.Model(A, [dg.Dense(1)]), TypeError, r"^Model: expected a symbolic value .* got Dense$"),
+        (lambda: dg.Model(A, [dg.Dense(1)]), TypeError, r"^Model: expected a symbolic tensor .* got Dense$"),
         (lambda: dg.Model(A, dg.Dense(1)(A), dtype="int8"), ValueError, r"^Model: expected dtype float32 or float64"),
     ],
 )

@@ -16,20 +16,20 @@ from densegrad.graph.core.structure import rebuilt
 
 
 class Compiled:
-    """What ``compile`` makes of a function: called as the function is, with the same results."""
+    """A compiled function: called as the function is, with the same results."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         functools.update_wrapper(self, function)
         self._function = function
-        self._who = getattr(function, "__name__", "compile")
+        self._caller = getattr(function, "__name__", "compile")
         self._programs: dict[Hashable, tuple[Program, Any]] = {}
         self._has_warned = False
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        """What the function gives."""
+        """The function's results."""
         if is_tracing():  # inside another one, of whose program it becomes a part
             return self._function(*args, **options)
-        arguments = Arguments(self._who, (args, options), borrow=here.scope is None)
+        arguments = Arguments(self._caller, (args, options), borrow=here.scope is None)
         known = self._programs.get(arguments.signature)
         if known is None:
             self._warn(arguments)
@@ -39,11 +39,11 @@ class Compiled:
 
     def program(self, *args: Any, **options: Any) -> Program:
         """The steps for such arguments; printed, each with what it is, and why it is no part of a network."""
-        arguments = Arguments(self._who, (args, options), borrow=True)
+        arguments = Arguments(self._caller, (args, options), borrow=True)
         return (self._programs.get(arguments.signature) or self._traced(arguments))[0]
 
     def _traced(self, arguments: Arguments) -> tuple[Program, Any]:
-        program, tree = traced(self._who, lambda given: self._function(*given[0], **given[1]), arguments)
+        program, tree = traced(self._caller, lambda given: self._function(*given[0], **given[1]), arguments)
         made = lowered(simplified(program)), rebuilt(tree, [None] * len(program.outputs))
         self._programs[arguments.signature] = made
         return made
@@ -53,16 +53,16 @@ class Compiled:
         if self._programs and not self._has_warned:
             self._has_warned = True
             before, _ = next(reversed(self._programs.values()))
-            warnings.warn(_words(self._who, before, arguments), UserWarning, stacklevel=3)
+            warnings.warn(_words(self._caller, before, arguments), UserWarning, stacklevel=3)
 
     def __repr__(self) -> str:
-        return f"<compiled {self._who}>"
+        return f"<compiled {self._caller}>"
 
 
 def compile(function: Callable[..., Any]) -> Compiled:
     """Trace a function once for each nesting, shapes and dtypes of its arguments, and run the trace from then on.
 
-    The trace is simplified, and stretches of it that are networks, with their loss where it is one of the library's,
+    The trace is simplified, and subgraphs of it that are networks, with their loss where it is one of the library's,
     are run by the kernels that train models. Derivatives of all kinds work as without it: take them of the compiled
     function, so that they go through its networks. Arrays, Tensors and floats are a program's inputs. Integers, strings
     and whatever else the function reads, such as variables of modules, stay what they were when it was traced.
@@ -88,9 +88,9 @@ def compile(function: Callable[..., Any]) -> Compiled:
     return Compiled(function)
 
 
-def _words(who: str, before: Program, arguments: Arguments) -> str:
+def _words(caller: str, before: Program, arguments: Arguments) -> str:
     """Why a function is traced again."""
     old, now = [before.specs[i] for i in before.inputs], [Spec.of(t) for t in arguments.inputs]
     changed = [f"{b} after {a}" for a, b in zip(old, now, strict=False) if a != b]
     why = ", ".join(changed) or "another nesting, integer or string"
-    return f"{who}: traced again, for {why}; this is said once, and each trace is kept"
+    return f"{caller}: traced again, for {why}; this is said once, and each trace is kept"

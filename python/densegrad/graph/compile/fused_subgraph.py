@@ -1,4 +1,4 @@
-"""A stretch of a program that is a network: one primitive, run by one ``Network`` of the active backend."""
+"""A subgraph of a program that is a network: one primitive, run by one ``Network`` of the active backend."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from densegrad.graph.core.tensor import Node, Tensor, new
 from densegrad.graph.transforms import cotangents, jvp
 
 
-class Stretch(Primitive):
+class FusedSubgraph(Primitive):
     """The output of a plan, or its loss, from x, target and weights where it has a loss, and the parameters.
 
     Values and first derivatives in reverse mode come from the network, all others from the formula.
@@ -59,13 +59,13 @@ class Stretch(Primitive):
         return dy
 
     def vjp(self, needed: Sequence[bool], dy: Tensor, y: Tensor, *inputs: Tensor, **attributes: Any) -> Derivatives:
-        """The network's, unless the walk is recorded or goes on into target or weights."""
+        """The network's, unless the traversal is recorded or goes on into target or weights."""
         if not here.paused or any(needed[1 : 1 + self.targets]):
             return cotangents(self._formula, needed, dy, inputs)
         network = self._ready()
         if network.output is not y._array:
             network.train([np.ascontiguousarray(t._array) for t in inputs], needed[0])
-        dx, gradients = network.pull(dy._array)
+        dx, gradients = network.backward(dy._array)
         return [None if dx is None else new(dx), *[None] * self.targets, *map(new, gradients)]
 
     def _formula(self, *inputs: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ class _Network:
 
     Attributes:
         module: The backend that it is of.
-        output: What ``train`` gave last, whose derivatives ``pull`` gives.
+        output: What ``train`` gave last, whose derivatives ``backward`` gives.
     """
 
     def __init__(self, plan: Plan, targets: int) -> None:
@@ -126,7 +126,7 @@ class _Network:
         return output
 
     def train(self, arrays: Sequence[FloatArray], with_dx: bool) -> FloatArray:
-        """The output or loss, with what ``pull`` needs; of a loss the gradients at once."""
+        """The output or loss, with what ``backward`` needs; of a loss the gradients at once."""
         x, y, weights = self._load(arrays)
         if not self._has_loss:
             self.output = self._network.forward(x)
@@ -137,7 +137,7 @@ class _Network:
         self.output = np.array(loss, self._dtype)
         return self.output
 
-    def pull(self, dy: FloatArray) -> tuple[FloatArray | None, list[FloatArray]]:
+    def backward(self, dy: FloatArray) -> tuple[FloatArray | None, list[FloatArray]]:
         """dx, and the gradient of each array of parameters."""
         if not self._has_loss:
             gradients = np.empty(self._size, self._dtype)

@@ -1,6 +1,6 @@
-"""Lowering: the stretches of a program that are networks in the plan's terms, each as one step.
+"""Lowering: the subgraphs of a program that are networks in the plan's terms, each as one step.
 
-A stretch is grown backward from its last step, over layers that nobody else reads, until one batch leads into it.
+A subgraph is grown backward from its last step, over layers that nobody else reads, until one batch leads into it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from densegrad._base.plan import LossSpec, Plan
 from densegrad._base.primitives import PRIMITIVES
 from densegrad._plan.lowering import PlanBuilder
-from densegrad.graph.compile.fused_subgraph import Stretch
+from densegrad.graph.compile.fused_subgraph import FusedSubgraph
 from densegrad.graph.compile.program import Program, Spec, Step
 from densegrad.graph.compile.simplify import is_product, needed
 from densegrad.graph.operations import elementwise
@@ -21,9 +21,9 @@ Specs = Mapping[int, Spec]
 
 
 def lowered(program: Program) -> Program:
-    """Each stretch of two steps or more that has a dense layer as one step."""
-    stretches = _Stretches(program)
-    steps = (stretches.replaced(step) for step in program.steps)
+    """Each subgraph of two steps or more that has a dense layer as one step."""
+    subgraphs = _Subgraphs(program)
+    steps = (subgraphs.replaced(step) for step in program.steps)
     return needed(replace(program, steps=tuple(steps)))
 
 
@@ -44,7 +44,7 @@ class _Layer:
 
     @property
     def is_sum(self) -> bool:
-        """Whether it reads two batches."""
+        """Tell whether it reads two batches."""
         return len(self.batches) > 1
 
     @property
@@ -53,8 +53,8 @@ class _Layer:
         return "dense" if self.parameters else self.step.primitive.name
 
 
-class _Stretches:
-    """The stretches of a program, by their last steps, and why other steps are in none."""
+class _Subgraphs:
+    """The subgraphs of a program, by their last steps, and why other steps are in none."""
 
     def __init__(self, program: Program) -> None:
         self._program = program
@@ -72,18 +72,18 @@ class _Stretches:
                 self._settle(step)
 
     def replaced(self, step: Step) -> Step:
-        """A stretch in the place of its last step, any other with its note."""
+        """A subgraph in the place of its last step, any other with its note."""
         note = self._notes.get(step.output, "no node of a plan")
         return self._roots.get(step.output) or replace(step, note=note)
 
     def _needs_check(self, layer: _Layer) -> bool:
-        """Whether a loss must look at its prediction, of which nobody says that it is a probability."""
+        """Tell whether a loss must look at its prediction, of which nobody says that it is a probability."""
         before = self._layers.get(layer.batches[0])
         certain = before is not None and PRIMITIVES[before.primitive].range == (0, 1)
         return layer.primitive == "binary_cross_entropy" and not certain
 
     def _settle(self, root: Step) -> None:
-        """Find out what stretch ends with a step, if one does."""
+        """Find out what subgraph ends with a step, if one does."""
         layers = self._reached(root, with_sums=True)
         if _is_split(layers) and not layers[-1].is_sum:
             layers = self._reached(root, with_sums=False)
@@ -140,28 +140,28 @@ def _layer(step: Step, specs: Specs) -> _Layer | None:
 
 
 def _sources(layers: Sequence[_Layer]) -> set[int]:
-    """The batches that lead into a stretch."""
+    """The batches that lead into a subgraph."""
     return {i for layer in layers for i in layer.batches} - {layer.step.output for layer in layers}
 
 
 def _is_split(layers: Sequence[_Layer]) -> bool:
-    """Whether a stretch reads several batches, or one of its own as a parameter or target."""
+    """Tell whether a subgraph reads several batches, or one of its own as a parameter or target."""
     others = {i for layer in layers for i in (*layer.targets, *layer.parameters)}
     return len(_sources(layers)) > 1 or not others.isdisjoint(layer.step.output for layer in layers)
 
 
 def _as_one(layers: Sequence[_Layer], specs: Specs) -> Step:
-    """One step in the place of a stretch; its inputs are the batch, target and weights, then the parameters."""
+    """One step in the place of a subgraph; its inputs are the batch, target and weights, then the parameters."""
     (source,) = _sources(layers)
     last = layers[-1]
     inputs = (source, *last.targets, *(i for layer in layers for i in layer.parameters))
     plan = _plan(layers, specs, source)
-    primitive = Stretch(_formula(layers, specs, inputs), plan, len(last.targets))
+    primitive = FusedSubgraph(_formula(layers, specs, inputs), plan, len(last.targets))
     return Step(primitive, inputs, last.step.output, note=str(primitive))
 
 
 def _formula(layers: Sequence[_Layer], specs: Specs, inputs: tuple[int, ...]) -> Program:
-    """The stretch as a program, in which an array that is used twice as a parameter is two inputs."""
+    """The subgraph as a program, in which an array that is used twice as a parameter is two inputs."""
     numbers = {inputs[0]: 0, **{layer.step.output: len(inputs) + n for n, layer in enumerate(layers)}}
     targets = range(1, 1 + len(layers[-1].targets))
     parameters = iter(range(targets.stop, len(inputs)))
@@ -176,7 +176,7 @@ def _formula(layers: Sequence[_Layer], specs: Specs, inputs: tuple[int, ...]) ->
 
 
 def _plan(layers: Sequence[_Layer], specs: Specs, source: int) -> Plan:
-    """The stretch as a plan, its parameters one after the other."""
+    """The subgraph as a plan, its parameters one after the other."""
     builder = PlanBuilder(specs[source].shape[1], 0)
     buffers = {source: 0}
     for n, layer in enumerate(layer for layer in layers if not layer.targets):

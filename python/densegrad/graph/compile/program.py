@@ -23,7 +23,7 @@ class Spec:
 
     @property
     def is_matrix(self) -> bool:
-        """Whether it is a matrix of floating-point numbers that is not empty."""
+        """Tell whether it is a matrix of floating-point numbers that is not empty."""
         return len(self.shape) == 2 and all(self.shape) and self.dtype.startswith("float")
 
     def __str__(self) -> str:

@@ -52,7 +52,7 @@ def _distinct(program: Program) -> Program:
 
 
 def _is_idle(step: Step, specs: Mapping[int, Spec]) -> bool:
-    """Whether the output is the input."""
+    """Tell whether the output is the input."""
     if step.primitive.in_table:
         return step.primitive.name == "identity"
     idle = (variable, shapes._reshape, reductions._broadcast_to)
@@ -90,7 +90,7 @@ def _with_bias(program: Program) -> Program:
 
 
 def is_product(step: Step | None, specs: Mapping[int, Spec]) -> bool:
-    """Whether a step is x w without a bias, of two matrices."""
+    """Tell whether a step is x w without a bias, of two matrices."""
     if step is None or step.primitive not in (products._matmul, products._dense) or len(step.inputs) > 2:
         return False
     return all(specs[i].is_matrix for i in step.inputs)

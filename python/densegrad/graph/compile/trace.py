@@ -19,10 +19,10 @@ from densegrad.graph.transforms import Outputs, Recording
 
 
 class Arguments:
-    """What a call brings, the numbers that a program reads apart from what it is made for.
+    """The arguments of a call, the numbers that a program reads apart from what it is made for.
 
     Args:
-        who: As errors call the function.
+        caller: As errors call the function.
         tree: The arguments, nested.
         borrow: Whether arrays are read where they lie, which nobody must write to before the call has ended.
 
@@ -31,22 +31,22 @@ class Arguments:
         inputs: A Tensor for each array or number that is read; a float is of float32 where all arrays of floats are.
     """
 
-    def __init__(self, who: str, tree: Any, *, borrow: bool = False) -> None:
+    def __init__(self, caller: str, tree: Any, *, borrow: bool = False) -> None:
         self.tree = tree
-        self.signature = signature(who, tree)
+        self.signature = signature(caller, tree)
         found = read_leaves(tree)
         sizes = {leaf.dtype.itemsize for leaf in found if type(leaf) is not float and leaf.dtype.kind == "f"}
         self._numbers = "float32" if sizes and max(sizes) <= 4 else "float64"
         self._borrowed: list[FloatArray] = []
-        self.inputs = [self._input(who, leaf, borrow) for leaf in found]
+        self.inputs = [self._input(caller, leaf, borrow) for leaf in found]
 
-    def _input(self, who: str, leaf: Any, borrow: bool) -> Tensor:
+    def _input(self, caller: str, leaf: Any, borrow: bool) -> Tensor:
         if type(leaf) is float:
             return new(np.array(leaf, self._numbers))
         if borrow and type(leaf) is np.ndarray and leaf.dtype in KEPT:
             self._borrowed.append(leaf)
             return new(leaf)
-        return as_tensor(who, leaf)
+        return as_tensor(caller, leaf)
 
     def apart(self, results: Iterable[Tensor]) -> Iterator[Tensor]:
         """The results, copied where they lie in an array that was borrowed."""
@@ -55,18 +55,18 @@ class Arguments:
             yield new(y._array.copy()) if shared else y
 
 
-def signature(who: str, tree: Any) -> Hashable:
-    """What a program is made for: nesting, shapes, dtypes, and the values of integers, strings and their like."""
+def signature(caller: str, tree: Any) -> Hashable:
+    """The key of a program: nesting, shapes, dtypes, and the values of integers, strings and their like."""
     if isinstance(tree, dict):
-        return dict, *[(name, signature(who, part)) for name, part in tree.items()]
+        return dict, *[(name, signature(caller, part)) for name, part in tree.items()]
     if isinstance(tree, list | tuple):
-        return type(tree), *[signature(who, part) for part in tree]
+        return type(tree), *[signature(caller, part) for part in tree]
     if _is_read(tree):
         return float if type(tree) is float else (tree.shape, tree.dtype)
     if tree is None or isinstance(tree, int | str):
         return type(tree), tree
     raise TypeError(
-        f"{who}: expected Tensors, arrays, numbers and strings, nested in lists, tuples and dicts, "
+        f"{caller}: expected Tensors, arrays, numbers and strings, nested in lists, tuples and dicts, "
         f"got {type(tree).__name__}"
     )
 
@@ -82,28 +82,28 @@ def with_inputs(tree: Any, inputs: Iterable[Any]) -> Any:
     return rebuilt(tree, [next(rest) if _is_read(leaf) else leaf for leaf in leaves(tree)])
 
 
-def traced(who: str, function: Callable[[Any], Any], arguments: Arguments) -> tuple[Program, Any]:
+def traced(caller: str, function: Callable[[Any], Any], arguments: Arguments) -> tuple[Program, Any]:
     """The program of a function of one nested argument, and the nesting of what it gives."""
-    with _tracing(who):
+    with _tracing(caller):
         inputs = [new(t._array, Node(variable, (), {}, t._array)) for t in arguments.inputs]
         tree = function(with_inputs(arguments.tree, inputs))
-        outputs = Outputs(who, tree).tensors
-        _refuse_from_outside(who, outputs)
+        outputs = Outputs(caller, tree).tensors
+        _refuse_from_outside(caller, outputs)
         return _program(inputs, outputs, Recording(tuple(inputs), outputs).nodes), tree
 
 
 def is_tracing() -> bool:
-    """Whether a function is being traced."""
+    """Tell whether a function is being traced."""
     return here.refuse is not None
 
 
 @contextmanager
-def _tracing(who: str) -> Iterator[None]:
+def _tracing(caller: str) -> Iterator[None]:
     """Record in a scope of its own, in which nobody sees numbers."""
 
     def refuse(asked: str) -> None:
         raise TypeError(
-            f"{who}: expected no {asked} of a traced Tensor, whose numbers differ from call to call, got one at "
+            f"{caller}: expected no {asked} of a traced Tensor, whose numbers differ from call to call, got one at "
             f"{_users_line()}; choose with where(), or leave out compile for what depends on numbers"
         )
 
@@ -123,9 +123,9 @@ def _users_line() -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
-def _refuse_from_outside(who: str, outputs: Sequence[Tensor]) -> None:
+def _refuse_from_outside(caller: str, outputs: Sequence[Tensor]) -> None:
     if any(y.node is not None and y.node.scope is not here.scope for y in outputs):
-        raise ValueError(f"{who}: expected Tensors made from its arguments, got one of a derivative call outside")
+        raise ValueError(f"{caller}: expected Tensors made from its arguments, got one of a derivative call outside")
 
 
 def _is_read(leaf: Any) -> bool:

@@ -15,7 +15,7 @@ Rule = Callable[..., Any]
 
 
 class CustomPrimitive:
-    """What ``primitive`` makes of a function: to be called with Tensors, and given its rules."""
+    """A function made a primitive: to be called with Tensors, and given its rules."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.__name__ = str(getattr(function, "__name__", "primitive"))
@@ -82,7 +82,7 @@ class _WithRules(Primitive):
         return self.rules[name]
 
     def _fitting(self, rule: str, value: Any, like: Tensor) -> Tensor | None:
-        """What a rule gave, which has the shape and the dtype of its Tensor."""
+        """The result of a rule, which has the shape and the dtype of its Tensor."""
         if value is None:
             return None
         d = as_tensor(self.name, value)

@@ -4,7 +4,7 @@ value   the array y that comes out, from the arrays that go in
 jvp     the tangent of y, from those of the inputs: forward mode
 vjp     the cotangents of the inputs, from that of y: reverse mode
 
-The last two are written in operations on Tensors, so that a walk through the graph can itself be recorded and
+The last two are written in operations on Tensors, so that a traversal through the graph can itself be recorded and
 differentiated. A tangent or cotangent that is zero everywhere is ``None``.
 """
 
@@ -141,7 +141,7 @@ def cast(x: Tensor, dtype: Any) -> Tensor:
     return x if x._array.dtype == dtype else _cast(x, dtype=np.dtype(dtype))
 
 
-def pair(who: str, a: Any, b: Any) -> Sequence[Tensor]:
+def pair(caller: str, a: Any, b: Any) -> Sequence[Tensor]:
     """Two operands as ``conformed`` makes them, quickly where they are Tensors of one dtype or one is a float."""
     if type(a) is Tensor:
         if type(b) is Tensor and a._array.dtype is b._array.dtype:
@@ -150,10 +150,10 @@ def pair(who: str, a: Any, b: Any) -> Sequence[Tensor]:
             return a, new(np.array(b, a._array.dtype))
     elif type(a) is float and type(b) is Tensor and b._array.dtype.kind == "f":
         return new(np.array(a, b._array.dtype)), b
-    return conformed(who, a, b)
+    return conformed(caller, a, b)
 
 
-def conformed(who: str, *operands: Any) -> Sequence[Tensor]:
+def conformed(caller: str, *operands: Any) -> Sequence[Tensor]:
     """All operands as Tensors of one dtype, which Python's numbers take from the others where those are floats."""
     dtype, settled = None, True
     for value in operands:
@@ -163,7 +163,7 @@ def conformed(who: str, *operands: Any) -> Sequence[Tensor]:
             elif value._array.dtype != dtype:
                 settled = False
         elif type(value) not in WEAK:
-            return conformed(who, *[v if type(v) in WEAK else as_tensor(who, v) for v in operands])
+            return conformed(caller, *[v if type(v) in WEAK else as_tensor(caller, v) for v in operands])
     if settled and dtype is not None and dtype.kind == "f":
         return [value if type(value) is Tensor else new(np.array(value, dtype)) for value in operands]
     return _promoted(operands)

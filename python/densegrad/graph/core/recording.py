@@ -1,4 +1,4 @@
-"""Whether operations on Tensors are recorded now, in this thread."""
+"""Tell whether operations on Tensors are recorded now, in this thread."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ _NESTS = (list, tuple, dict)
 
 
 def leaves(tree: Any) -> list[Any]:
-    """What is no list, tuple or dict, from first to last."""
+    """All that is no list, tuple or dict, from first to last."""
     if not isinstance(tree, _NESTS):
         return [tree]
     found: list[Any] = []
@@ -45,10 +45,10 @@ def _rebuilt(tree: Any, rest: Iterator[Any]) -> Any:
     return parts
 
 
-def matching_leaves(who: str, what: str, tree: Any, given: Any) -> list[Any]:
+def matching_leaves(caller: str, what: str, tree: Any, given: Any) -> list[Any]:
     """The leaves of ``given``, which is nested as ``tree`` is."""
     if _outline(tree) != _outline(given):
-        raise ValueError(f"{who}: expected {what} nested as {_outline(tree)}, got {_outline(given)}")
+        raise ValueError(f"{caller}: expected {what} nested as {_outline(tree)}, got {_outline(given)}")
     return leaves(given)
 
 

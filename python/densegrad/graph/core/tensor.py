@@ -200,11 +200,11 @@ class Tensor:
     def __bool__(self) -> bool:
         return bool(self._only("bool"))
 
-    def _only(self, who: str) -> Any:
+    def _only(self, caller: str) -> Any:
         if here.refuse and self.node is not None:
-            here.refuse(f"{who}()")
+            here.refuse(f"{caller}()")
         if self._array.size != 1:
-            raise ValueError(f"{who}: expected a Tensor of 1 element, got shape {self.shape}")
+            raise ValueError(f"{caller}: expected a Tensor of 1 element, got shape {self.shape}")
         return self._array.item()
 
     def __len__(self) -> int:
@@ -349,17 +349,17 @@ def new(array: FloatArray, node: Node | None = None) -> Tensor:
     return tensor
 
 
-def as_tensor(who: str, value: Any) -> Tensor:
+def as_tensor(caller: str, value: Any) -> Tensor:
     """A Tensor as it is; a list with Tensors in it stacked; anything else as a constant."""
     if type(value) is Tensor:
         return value
     if isinstance(value, list | tuple) and any(isinstance(part, Tensor | list | tuple) for part in value):
-        return operations.stack([as_tensor(who, part) for part in value])
-    return new(_own_array(who, value))
+        return operations.stack([as_tensor(caller, part) for part in value])
+    return new(_own_array(caller, value))
 
 
 def _by_numpy(name: str, function: Any, args: Any, options: Any) -> Any:
-    """What NumPy makes of the numbers of constants; of a recorded Tensor it would lose the derivative."""
+    """The result of NumPy's function on numbers of constants; of a recorded Tensor it would lose the derivative."""
     given = leaves((args, options))
     if any(type(leaf) is Tensor and leaf.node is not None for leaf in given):
         raise TypeError(
@@ -370,9 +370,9 @@ def _by_numpy(name: str, function: Any, args: Any, options: Any) -> Any:
     return function(*args, **options)
 
 
-def _own_array(who: str, value: Any, dtype: Any = None) -> FloatArray:
+def _own_array(caller: str, value: Any, dtype: Any = None) -> FloatArray:
     """A copy in native byte order, of float32, float64, integers or booleans."""
-    raw = value._array if type(value) is Tensor else check.numeric(who, "numbers", value)
+    raw = value._array if type(value) is Tensor else check.numeric(caller, "numbers", value)
     if dtype is None and raw.dtype not in KEPT:
         small = raw.dtype.kind == "f" and raw.dtype.itemsize <= 4
         dtype = "float32" if small else "float64" if raw.dtype.kind == "f" else raw.dtype.newbyteorder("=")

@@ -1,4 +1,4 @@
-"""The two walks through a graph: backward with the vjp rules, forward with the jvp rules."""
+"""The two traversals of a graph: backward with the vjp rules, forward with the jvp rules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from densegrad.graph.core.tensor import Node, Tensor, new
 
 
 class Graph:
-    """What lies between variables and what was computed from them.
+    """The nodes between variables and what was computed from them.
 
     Nodes that no variable leads to count as constants, whoever made them: so derivatives within derivatives keep apart.
 
@@ -28,7 +28,9 @@ class Graph:
                 self._active.add(node)
                 self.nodes.append(node)
 
-    def pull(self, outputs: Sequence[Tensor], given: Sequence[Tensor], keep: Iterable[Node] = ()) -> dict[Node, Tensor]:
+    def backward(
+        self, outputs: Sequence[Tensor], given: Sequence[Tensor], keep: Iterable[Node] = ()
+    ) -> dict[Node, Tensor]:
         """The cotangents of the variables, and of nodes to ``keep``, from those of the outputs; zeros are left out."""
         cotangents: dict[Any, Tensor] = {}
         for y, dy in zip(outputs, given, strict=True):
@@ -49,7 +51,7 @@ class Graph:
                     cotangents[parent] = dx if before is None else before + dx
         return cotangents
 
-    def push(self, variables: Sequence[Tensor], given: Sequence[Tensor]) -> dict[Node, Tensor]:
+    def forward(self, variables: Sequence[Tensor], given: Sequence[Tensor]) -> dict[Node, Tensor]:
         """The tangents of all nodes, from those of variables; zeros are left out."""
         tangents = {x.node: dx for x, dx in zip(variables, given, strict=True) if x.node is not None}
         for node in self.nodes:
@@ -65,7 +67,7 @@ class Graph:
 
 
 def _reachable(outputs: Iterable[Tensor], first: int) -> list[Node]:
-    """What led to the outputs from the first variable on, in topological order."""
+    """The nodes that led to the outputs from the first variable on, in topological order."""
     found: set[Node] = set()
     waiting = list(outputs)
     while waiting:

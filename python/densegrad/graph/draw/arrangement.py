@@ -39,7 +39,7 @@ class Label(NamedTuple):
     width: float
 
     def meets(self, other: Label) -> bool:
-        """Whether the two overlap."""
+        """Tell whether the two overlap."""
         return abs(self.x - other.x) < (self.width + other.width) / 2 and abs(self.y - other.y) < LABEL
 
     def covers(self, points: FloatArray) -> int:
@@ -49,7 +49,7 @@ class Label(NamedTuple):
 
 
 class Gap:
-    """What lies between two layers."""
+    """The space between two layers."""
 
     def __init__(self) -> None:
         self.labels: list[Label] = []
@@ -60,7 +60,7 @@ class Gap:
         self._points.append(curve.points(SAMPLES))
 
     def cost(self, label: Label, own: Curve) -> int:
-        """What the label would cover: other labels, which weigh most, and points of other curves."""
+        """The cost of what the label would cover: other labels, which weigh most, and points of other curves."""
         others = sum(label.meets(other) for other in self.labels)
         return 1000 * others + label.covers(np.hstack(self._points)) - label.covers(own.points(SAMPLES))
 

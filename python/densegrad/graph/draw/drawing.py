@@ -1,4 +1,4 @@
-"""Seeing the graph: values, local derivatives on the edges, and the derivatives that a walk gathers at the nodes."""
+"""Seeing the graph: values, local derivatives on the edges, and those that a traversal gathers at the nodes."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def draw(
     names: Sequence[str] = (),
     with_respect_to: str | tuple[Any, ...] | None = None,
 ) -> Drawing:
-    """The graph of a function: values, local derivatives on the edges, and what a walk gathers at the nodes.
+    """The graph of a function: values, local derivatives on the edges, and what a traversal gathers at the nodes.
 
-    In reverse mode that is the derivative of the output by every node, from one walk; in forward mode the derivative of
-    every node by one input, from a walk for that input. Of arrays with more than 4 elements shape and norm are shown.
-    Local derivatives of arrays are matrices (elements of the result x elements of the operand).
+    In reverse mode that is the derivative of the output by every node, from one traversal; in forward mode the
+    derivative of every node by one input, from a traversal for that input. Of arrays with more than 4 elements shape
+    and norm are shown. Local derivatives of arrays are matrices (elements of the result x elements of the operand).
 
     Args:
         function: Gives Tensors, nested in any way; for reverse mode one number.
@@ -85,7 +85,7 @@ class _NamedGraph:
             raise TypeError(f"draw: expected float results that depend on float arguments, got {got}")
 
     def backward(self, with_respect_to: Any) -> Drawing:
-        """What reverse mode gathers."""
+        """The drawing with what reverse mode gathers."""
         if with_respect_to is not None:
             raise ValueError("draw: expected with_respect_to only with mode='forward'; reverse mode is by every node")
         if [y.size for y in self._results] != [1]:
@@ -96,11 +96,11 @@ class _NamedGraph:
             )
         y = self._names[self._outputs[0]]
         return self._drawing(
-            f"derivatives of {y}, reverse mode", self._recorded.pull(), lambda name: f"d{y}/d{name}", _by_rows
+            f"derivatives of {y}, reverse mode", self._recorded.backward(), lambda name: f"d{y}/d{name}", _by_rows
         )
 
     def forward(self, with_respect_to: Any) -> Drawing:
-        """What forward mode gathers."""
+        """The drawing with what forward mode gathers."""
         chosen = next(iter(self._variables)) if with_respect_to is None else with_respect_to
         name, *index = chosen if isinstance(chosen, tuple) and chosen else (chosen,)
         check.choice("draw", "with_respect_to", name, self._variables)
@@ -108,7 +108,7 @@ class _NamedGraph:
         tangents = [np.zeros_like(x.value) for x in self._variables.values()]
         tangents[list(self._variables).index(name)] = _direction(name, self._variables[name].value, place)
         x = f"{name}[{', '.join(map(str, place))}]" if place else name
-        found = self._recorded.push(tangents)
+        found = self._recorded.forward(tangents)
         return self._drawing(f"derivatives by {x}, forward mode", found, lambda name: f"d{name}/d{x}", _by_columns)
 
     def _drawing(self, what: str, found: Mapping[Node, Tensor], symbol: Symbol, local: Local) -> Drawing:

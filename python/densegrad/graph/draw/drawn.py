@@ -14,7 +14,7 @@ class Drawing:
 
     Attributes:
         nodes: In the order in which they were computed, the inputs first.
-        edges: How many there are: a walk goes through each once.
+        edges: How many there are: a traversal goes through each once.
         paths: How many ways lead along them from the differentiated inputs to the outputs: as many products as the
             chain rule adds.
     """

@@ -12,7 +12,7 @@ WRITTEN_OUT = 4  # elements
 
 
 class DrawnEdge:
-    """What a node takes from another.
+    """An operand of a node.
 
     Attributes:
         source: The node that it comes from.
@@ -44,7 +44,7 @@ class DrawnNode:
         name: What it is called in formulas.
         formula: What was done, such as ``"a + b"``; empty for an input.
         value: What came out.
-        derivative: What the walk gathered here, of the value's shape; ``None`` where nothing is differentiated.
+        derivative: What the traversal gathered here, of the value's shape; ``None`` where nothing is differentiated.
         symbol: What that is called, such as ``"de/da"``.
         edges: From the nodes that it was computed from, in the order of its operands.
     """

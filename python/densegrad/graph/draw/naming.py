@@ -1,4 +1,4 @@
-"""What a drawing calls things: the nodes of a graph, and what was done in each."""
+"""Names in a drawing: of the nodes of a graph, and what was done in each."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _named(name: str, tree: Any) -> Iterator[tuple[str, Any]]:
 
 
 def formula(node: Node, names: Mapping[Node, str]) -> str:
-    """What was done, such as ``a + b`` or ``sum(x, axis=0)``; nothing for an input."""
+    """The operation, such as ``a + b`` or ``sum(x, axis=0)``; nothing for an input."""
     known = [None if t.node is None else names.get(t.node) for t in node.inputs]
     if not any(known):
         return ""

@@ -1,7 +1,7 @@
 """The library's activations as functions of Tensors: value and derivative by the kernels of the active backend.
 
-Where a walk is itself recorded, an activation's slope, written in operations on Tensors, takes the kernel's place. Each
-row of the table has its line here.
+Where a traversal is itself recorded, an activation's slope, written in operations on Tensors, takes the kernel's place.
+Each row of the table has its line here.
 """
 
 from __future__ import annotations

@@ -135,9 +135,9 @@ def _hashable(axis: Axis) -> int | tuple[int, ...] | None:
     return axis if axis is None or isinstance(axis, int) else tuple(axis)
 
 
-def _checked_axes(who: str, x: Tensor, axis: Axis) -> tuple[int, ...]:
+def _checked_axes(caller: str, x: Tensor, axis: Axis) -> tuple[int, ...]:
     given = _hashable(axis)
     for one in given if isinstance(given, tuple) else () if given is None else (given,):
         if not -x.ndim <= one < x.ndim:
-            raise ValueError(f"{who}: expected an axis of the input, got {x.shape}, axis={axis!r}")
+            raise ValueError(f"{caller}: expected an axis of the input, got {x.shape}, axis={axis!r}")
     return _axes(x.ndim, given)

@@ -155,7 +155,7 @@ def stack(parts: Sequence[Any], axis: int = 0) -> Tensor:
     return _stack(*_parts("stack", parts), axis=axis)
 
 
-def _parts(who: str, parts: Sequence[Any]) -> Sequence[Tensor]:
+def _parts(caller: str, parts: Sequence[Any]) -> Sequence[Tensor]:
     if not len(parts):
-        raise ValueError(f"{who}: expected at least 1 part, got 0")
-    return conformed(who, *parts)
+        raise ValueError(f"{caller}: expected at least 1 part, got 0")
+    return conformed(caller, *parts)

@@ -1,4 +1,4 @@
-"""What a network takes without conversion: the quick test before a step.
+"""The quick test before a step, of what a network takes without conversion.
 
 The words for a user are found above the seam; a refusal here only says that they are needed.
 """
@@ -15,12 +15,12 @@ from densegrad._numpy.loss_terms import parts
 _SUM_TOLERANCE = 1e-4
 
 
-def accept_batch(plan: Plan, x: Any, y: Any, sample_weight: Any) -> None:
+def validate_batch(plan: Plan, x: Any, y: Any, sample_weight: Any) -> None:
     """Refuse a batch that the plan cannot read as it lies."""
     if plan.loss is None:
         raise ValueError("Network.step: expected a plan with a loss, got one without")
     every = list(parts(plan))
-    accept_floats("Network.step", x, plan.dtype, (None, plan.widths[plan.input]))
+    validate_floats("Network.step", x, plan.dtype, (None, plan.widths[plan.input]))
     if len(x) == 0:
         raise ValueError("Network.step: expected at least 1 row, got 0")
     if len(every) == 1 and every[0].row.target == "classes" and getattr(y, "ndim", 0) == 1:
@@ -30,16 +30,16 @@ def accept_batch(plan: Plan, x: Any, y: Any, sample_weight: Any) -> None:
         if y.min() < 0 or y.max() >= width:
             raise ValueError("Network.step: a label is out of range")
     else:
-        accept_floats("Network.step", y, plan.dtype, (len(x), every[-1].targets.stop))
+        validate_floats("Network.step", y, plan.dtype, (len(x), every[-1].targets.stop))
         for part in every:
-            _accept_targets(part.row.target, y[:, part.targets])
+            _validate_targets(part.row.target, y[:, part.targets])
     if sample_weight is not None:
-        accept_floats("Network.step", sample_weight, plan.dtype, (len(x),))
+        validate_floats("Network.step", sample_weight, plan.dtype, (len(x),))
         if sample_weight.min() < 0 or not sample_weight.any():
             raise ValueError("Network.step: weights are negative or all zero")
 
 
-def _accept_targets(kind: str, y: Any) -> None:
+def _validate_targets(kind: str, y: Any) -> None:
     """Refuse numbers out of the range of a loss."""
     if kind == "counts" and y.min() < 0:
         raise ValueError("Network.step: a target is negative")
@@ -49,12 +49,12 @@ def _accept_targets(kind: str, y: Any) -> None:
         raise ValueError("Network.step: a row of targets does not sum to 1")
 
 
-def accept_floats(who: str, a: Any, dtype: str, shape: tuple[int | None, ...]) -> None:
+def validate_floats(caller: str, a: Any, dtype: str, shape: tuple[int | None, ...]) -> None:
     """Refuse what is not an array of finite numbers of that dtype and shape, row by row; None stands for any size."""
     if type(a) is not np.ndarray or a.dtype != dtype or not a.flags.c_contiguous:
-        raise TypeError(f"{who}: expected a C-contiguous array of {dtype}")
+        raise TypeError(f"{caller}: expected a C-contiguous array of {dtype}")
     if a.ndim != len(shape) or any(n not in (None, m) for n, m in zip(shape, a.shape, strict=True)):
-        raise ValueError(f"{who}: expected shape {shape}, got {a.shape}")
+        raise ValueError(f"{caller}: expected shape {shape}, got {a.shape}")
     with np.errstate(all="ignore"):
         if not np.isfinite(a.sum()) and not np.isfinite(a).all():
-            raise ValueError(f"{who}: a number is not finite")
+            raise ValueError(f"{caller}: a number is not finite")
