@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 from collections import defaultdict
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-import densegrad as dg
+import house
 
-PACKAGE = Path(dg.__file__).parent
 # From the ground up. Rooms of one floor know nothing of each other; files of one room may know each other.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("_base", "_build"),
+    ("_base", house.GENERATED),
     ("_numpy", "_core"),
     ("_plan",),
     ("activations", "data", "errors", "initializers", "metrics", "ops", "optimizers", "schedules"),
@@ -39,36 +35,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 WITHIN_ONE_FLOOR = {("optimizers", "schedules")}  # words that take each other
 
 
-def sources() -> dict[str, Path]:
-    """Every module by its name within the package; ``""`` is the package itself."""
-    found = {}
-    for path in [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.pyi")]:
-        parts = path.relative_to(PACKAGE).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
-
-
-def imported(path: Path, modules: dict[str, Path]) -> Iterator[str]:
-    """Modules of the package that a file names in imports, wherever in it they stand."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path.name}: expected imports by the whole name, got a relative one"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "import_module":
-            names = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
-        for name in names:
-            package, _, inner = str(name).partition(".")
-            if package == "densegrad":
-                while inner and inner not in modules:
-                    inner = inner.rpartition(".")[0]
-                yield inner
-
-
-MODULES = sources()
-IMPORTS = {(name, other) for name, path in MODULES.items() for other in imported(path, MODULES) if other != name}
+MODULES, IMPORTS = house.modules(), house.imports()
 
 
 def floor(module: str) -> tuple[int, str]:
@@ -105,7 +72,9 @@ def test_no_files_import_each_other_in_a_circle() -> None:
 def test_every_floor_has_a_room_that_is_there() -> None:
     for rooms in FLOORS:
         for room in rooms:
-            assert any(f"{name}.".startswith(f"{room}.") or not room for name in MODULES) or room == "_build", room
+            assert any(f"{name}.".startswith(f"{room}.") or not room for name in MODULES) or room == house.GENERATED, (
+                room
+            )
 
 
 @pytest.mark.parametrize("side", ["_core", "_numpy"])
