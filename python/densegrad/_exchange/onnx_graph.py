@@ -15,7 +15,8 @@ _OLDEST = 13  # before it, axes and attributes meant other things
 _SHARED, _FREE = 16, 2**16  # how often a model may use each number of a file, and how many may come from nowhere
 _OURS = {"", "ai.onnx"}  # names of ONNX's own domain
 Array: TypeAlias = "np.ndarray[Any, Any]"
-Step: TypeAlias = "tuple[Any, list[Step]]"  # an operator, and the chain to its later input where it joins two values
+# An operator, and the chain to its later input where it joins two values.
+OperatorStep: TypeAlias = "tuple[Any, list[OperatorStep]]"
 
 
 def read(source: Any) -> Any:
@@ -62,7 +63,7 @@ def refused(node: Any, why: str) -> ValueError:
     return ValueError(f"{WHO}: node {node.name or node.output[0]!r} ({operator(node)}): {why}")
 
 
-class Graph:
+class OnnxGraph:
     """A graph's operators by what they make, its constants, and its one input and output.
 
     Attributes:
@@ -113,12 +114,12 @@ class Graph:
             raise refused(node, f"expected {name!r} of floating point, got dtype {array.dtype}")
         return array
 
-    def chain(self, start: str, end: str) -> list[Step]:
+    def chain(self, start: str, end: str) -> list[OperatorStep]:
         """The steps that make ``end`` of ``start``.
 
         Of two values that an operator joins, the later must come from the earlier, through a chain of its own.
         """
-        steps: list[Step] = []
+        steps: list[OperatorStep] = []
         while end != start:
             _, node = self._maker(end)
             if node is None:

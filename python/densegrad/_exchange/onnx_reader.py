@@ -10,10 +10,10 @@ import numpy as np
 
 from densegrad import activations
 from densegrad._base.primitives import PRIMITIVES, names
-from densegrad._exchange.onnx_graph import WHO, Array, Graph, Step, operator, read, refused
+from densegrad._exchange.onnx_graph import WHO, Array, OnnxGraph, OperatorStep, operator, read, refused
 from densegrad._exchange.onnx_writer import EXTRA, SET
 from densegrad._exchange.optional import imported
-from densegrad._exchange.parts import Network, Part, dense, residual
+from densegrad._exchange.parts import Part, ReadNetwork, dense, residual
 from densegrad.layers import Activation, BatchNorm, Dense, Dropout, LayerNorm, LearnedSwish, PReLU, Standardize
 
 _ACTIVATIONS = {row.onnx: row for row in map(PRIMITIVES.__getitem__, names("activation")) if row.onnx}
@@ -40,28 +40,28 @@ _COMPOSED: Mapping[tuple[str, ...], tuple[str, list[float], float]] = {
 }
 
 
-def read_onnx(source: Any) -> Network:
+def read_onnx(source: Any) -> ReadNetwork:
     """The network that a graph computes; ``dg.from_onnx`` says of which."""
-    graph = Graph(read(source).graph)
+    graph = OnnxGraph(read(source).graph)
     with np.errstate(all="ignore"):  # others' numbers are taken as they are
         parts = _Reader(graph, graph.width).parts_of(graph.chain(graph.input, graph.output))
-    return Network(WHO, parts, graph.dtype, graph.width)
+    return ReadNetwork(WHO, parts, graph.dtype, graph.width)
 
 
 class _Reader:
     """Parts from steps, in order; ``width`` is that of the value reached."""
 
-    def __init__(self, graph: Graph, width: int) -> None:
+    def __init__(self, graph: OnnxGraph, width: int) -> None:
         self._graph, self._width = graph, width
         self._parts: list[Part] = []
 
-    def parts_of(self, steps: Iterable[Step]) -> list[Part]:
+    def parts_of(self, steps: Iterable[OperatorStep]) -> list[Part]:
         """Every step in turn."""
         for node, block in steps:
             self._take(node, block)
         return self._parts
 
-    def _take(self, node: Any, block: list[Step]) -> None:
+    def _take(self, node: Any, block: list[OperatorStep]) -> None:
         try:
             if block:
                 _known(_JOINS, node, "where it joins two values")(self, node, block)
@@ -190,10 +190,10 @@ class _Reader:
 
     # ---- joins
 
-    def residual(self, node: Any, block: list[Step]) -> None:
+    def residual(self, node: Any, block: list[OperatorStep]) -> None:
         self._add(residual(_Reader(self._graph, self._width).parts_of(block)))
 
-    def gate(self, node: Any, block: list[Step]) -> None:
+    def gate(self, node: Any, block: list[OperatorStep]) -> None:
         """An activation that joins z and what was made of it."""
         form = (operator(node), *(operator(inner) for inner, _ in block))
         if form == ("Mul", "Mul", "Sigmoid"):
@@ -215,7 +215,7 @@ class _Reader:
             a = self._operand(scaled)
             self._add(Part(LearnedSwish(shared=a.size == 1), {"a": a}))
 
-    def _holds(self, block: list[Step], numbers: list[float]) -> bool:
+    def _holds(self, block: list[OperatorStep], numbers: list[float]) -> bool:
         """Tell whether the constants in a chain are these numbers, and its attributes those that are read."""
         found = []
         for inner, joined in block:
@@ -243,7 +243,7 @@ _READS: Mapping[str, Callable[[_Reader, Any, Mapping[str, Any]], None]] = {
     "PRelu": _Reader.prelu,
     "Sub": _Reader.sub,
 }
-_JOINS: Mapping[str, Callable[[_Reader, Any, list[Step]], None]] = {
+_JOINS: Mapping[str, Callable[[_Reader, Any, list[OperatorStep]], None]] = {
     "Add": _Reader.residual,
     "Div": _Reader.gate,
     "Mul": _Reader.gate,

@@ -19,7 +19,7 @@ class Part:
     arrays: Mapping[str, np.ndarray[Any, Any]] = dataclasses.field(default_factory=dict)
 
 
-class Network(NamedTuple):
+class ReadNetwork(NamedTuple):
     """All that a reader has found.
 
     Attributes:

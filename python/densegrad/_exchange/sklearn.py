@@ -7,13 +7,13 @@ from typing import Any
 from densegrad._base import check
 from densegrad._base.primitives import PRIMITIVES
 from densegrad._exchange.optional import imported
-from densegrad._exchange.parts import Network, dense
+from densegrad._exchange.parts import ReadNetwork, dense
 
 _WHO = "from_sklearn"
 _ACTIVATIONS = {"identity": None, "logistic": "sigmoid", "tanh": "tanh", "relu": "relu", "softmax": "softmax"}
 
 
-def read_sklearn(estimator: Any) -> Network:
+def read_sklearn(estimator: Any) -> ReadNetwork:
     """The network of a fitted estimator; ``dg.from_sklearn`` says of which."""
     networks = imported(_WHO, "sklearn.neural_network", "densegrad[sklearn]")
     if not isinstance(estimator, networks.MLPClassifier | networks.MLPRegressor):
@@ -27,7 +27,7 @@ def read_sklearn(estimator: Any) -> Network:
         dense(w, b, activation=_ACTIVATIONS[function])
         for w, b, function in zip(estimator.coefs_, estimator.intercepts_, functions, strict=True)
     ]
-    return Network(_WHO, parts, check.dtype(_WHO, estimator.coefs_[0].dtype))
+    return ReadNetwork(_WHO, parts, check.dtype(_WHO, estimator.coefs_[0].dtype))
 
 
 def check_output(estimator: Any) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from densegrad import activations
 from densegrad._base import check
 from densegrad._exchange.optional import imported
-from densegrad._exchange.parts import Network, Part, dense
+from densegrad._exchange.parts import Part, ReadNetwork, dense
 from densegrad._model_core import ModelCore
 from densegrad.layers import Activation, BatchNorm, Dense, Dropout, Layer, LayerNorm, PReLU
 
@@ -45,7 +45,7 @@ _ONLY: Mapping[str, Mapping[str, tuple[Any, ...]]] = {  # values of attributes t
 }
 
 
-def read_torch(module: Any) -> Network:
+def read_torch(module: Any) -> ReadNetwork:
     """The network of a module; ``dg.from_torch`` says of which."""
     torch = imported("from_torch", "torch", "torch")
     if not isinstance(module, torch.nn.Module):
@@ -53,7 +53,7 @@ def read_torch(module: Any) -> Network:
     dtypes = sorted({str(array.dtype).removeprefix("torch.") for array in module.parameters()})
     if len(dtypes) != 1 or dtypes[0] not in check.DTYPES:
         raise ValueError(f"from_torch: expected parameters of float32 or float64, got {' and '.join(dtypes) or 'none'}")
-    return Network("from_torch", _parts(torch, module, ""), dtypes[0])
+    return ReadNetwork("from_torch", _parts(torch, module, ""), dtypes[0])
 
 
 def to_torch_state_dict(model: ModelCore) -> dict[str, Any]:

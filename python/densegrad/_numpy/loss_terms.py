@@ -13,7 +13,7 @@ from densegrad._base.types import FloatArray, IndexArray
 from densegrad._numpy import ops
 
 
-class Part(NamedTuple):
+class TermColumns(NamedTuple):
     """A term with its row of the table, its columns of the prediction, and its columns of the targets."""
 
     term: LossTerm
@@ -22,7 +22,7 @@ class Part(NamedTuple):
     targets: slice
 
 
-def parts(plan: Plan) -> Iterator[Part]:
+def parts(plan: Plan) -> Iterator[TermColumns]:
     """The terms of a plan's loss, in order."""
     if plan.loss is None:
         raise ValueError("Network: expected a plan with a loss, got one without")
@@ -31,7 +31,7 @@ def parts(plan: Plan) -> Iterator[Part]:
         row = PRIMITIVES[term.primitive]
         columns = term.columns or plan.widths[plan.loss.prediction]
         width = columns // row.predictions
-        yield Part(term, row, slice(column, column + columns), slice(target, target + width))
+        yield TermColumns(term, row, slice(column, column + columns), slice(target, target + width))
         column, target = column + columns, target + width
 
 

@@ -19,7 +19,7 @@ Rows = tuple[Features, FloatArray | IndexArray, FloatArray | None]  # x, y, samp
 WholeRows = tuple[FloatArray, FloatArray | IndexArray, FloatArray | None]  # converted
 
 
-class Part(NamedTuple):
+class OutputTerm(NamedTuple):
     """One output under its loss: its columns of the prediction and of y, and what a history puts before its values."""
 
     output: str
@@ -34,18 +34,18 @@ class Part(NamedTuple):
         return loss_row(self.term.primitive)
 
 
-def parts_of(model: ModelCore, loss: LossSpec) -> list[Part]:
+def parts_of(model: ModelCore, loss: LossSpec) -> list[OutputTerm]:
     """The outputs that the terms of a loss read."""
     parts, column, target = [], 0, 0
     for (name, width), term in zip(model.outputs.items(), loss.each(), strict=True):
         targets = width // loss_row(term.primitive).predictions
         prefix = f"{name}_" if loss.terms else ""
-        parts.append(Part(name, term, slice(column, column + width), slice(target, target + targets), prefix))
+        parts.append(OutputTerm(name, term, slice(column, column + width), slice(target, target + targets), prefix))
         column, target = column + width, target + targets
     return parts
 
 
-def targets_of(part: Part, y: Any) -> Any:
+def targets_of(part: OutputTerm, y: Any) -> Any:
     """The part's own columns of y; labels are those of the only one."""
     return y if y.ndim == 1 else np.ascontiguousarray(y[:, part.targets])
 

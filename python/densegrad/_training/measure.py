@@ -14,7 +14,7 @@ from densegrad._base.plan import LossSpec
 from densegrad._model_core import ModelCore
 from densegrad._plan import backend
 from densegrad._plan.split_network import loss_and_gradient
-from densegrad._rows.rows import Part, Rows, checked_rows, parts_of, targets_of
+from densegrad._rows.rows import OutputTerm, Rows, checked_rows, parts_of, targets_of
 from densegrad.metrics import Metric
 
 Named = Mapping[str, Mapping[str, Metric]]  # metrics of each output, by the names of both
@@ -107,7 +107,7 @@ def measure(model: ModelCore, loss: LossSpec, named: Named, rows: Rows) -> dict[
 
 
 def _scores(
-    part: Part, named: Mapping[str, Metric], prediction: Any, y: Any, sample_weight: Any
+    part: OutputTerm, named: Mapping[str, Metric], prediction: Any, y: Any, sample_weight: Any
 ) -> Iterator[tuple[str, float]]:
     """Each metric of the prediction, by name."""
     prediction = prediction[:, : prediction.shape[1] // part.row.predictions]  # it begins with the values themselves

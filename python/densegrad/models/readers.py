@@ -6,7 +6,7 @@ from typing import Any
 
 from densegrad._exchange.onnx_graph import WHO
 from densegrad._exchange.onnx_reader import read_onnx
-from densegrad._exchange.parts import Network, folded, named
+from densegrad._exchange.parts import ReadNetwork, folded, named
 from densegrad._exchange.sklearn import check_output, read_sklearn
 from densegrad._exchange.torch import read_torch
 from densegrad._plan.lowering import lower
@@ -94,7 +94,7 @@ def from_torch(module: Any) -> Sequential:
     return _assembled(read_torch(module))
 
 
-def _assembled(network: Network) -> Sequential:
+def _assembled(network: ReadNetwork) -> Sequential:
     """The model of the parts that were read."""
     caller, _, dtype, input_size = network
     parts = folded(network.parts)

@@ -30,7 +30,7 @@ from densegrad.models.sequential import Sequential
 from densegrad.sklearn.network import NORMALIZATIONS, OwnNetwork
 from densegrad.sklearn.solver import make_solver
 from densegrad.sklearn.tasks import Task
-from densegrad.sklearn.training import Rows, lbfgs, stochastic
+from densegrad.sklearn.training import NetworkRows, lbfgs, stochastic
 
 _STOCHASTIC = ("sgd", "adam")
 
@@ -179,14 +179,14 @@ class BaseMLP(OwnNetwork):
         """The weights of the rows, times those of their classes where there are any."""
         return sample_weight
 
-    def _rows(self, task: Task, X: Any, targets: Any, sample_weight: Any) -> Rows:
+    def _rows(self, task: Task, X: Any, targets: Any, sample_weight: Any) -> NetworkRows:
         """The rows as the network reads them."""
         dtype = self._model.dtype
         x = dense_rows(X, dtype)
         weight = None if sample_weight is None else np.ascontiguousarray(sample_weight, dtype)
-        return Rows(x, self._as_read(task, targets, dtype), weight)
+        return NetworkRows(x, self._as_read(task, targets, dtype), weight)
 
-    def _held(self, task: Task, X: Any, y: Any) -> Rows:
+    def _held(self, task: Task, X: Any, y: Any) -> NetworkRows:
         """The validation set that was given."""
         caller = type(self).__name__
         if X is None or y is None:
@@ -197,7 +197,7 @@ class BaseMLP(OwnNetwork):
             raise ValueError(f"{caller}: expected y_val of {self.n_outputs_} columns as y, got {targets.shape[1]}")
         return self._rows(task, X, targets, None)
 
-    def _split(self, rows: Rows, targets: Any, sample_weight: Any) -> tuple[Rows, Rows]:
+    def _split(self, rows: NetworkRows, targets: Any, sample_weight: Any) -> tuple[NetworkRows, NetworkRows]:
         """The rows to train on and those to measure, drawn as scikit-learn draws them; classes weigh in the first."""
         trained, measured = train_test_split(
             np.arange(len(rows.x)),
@@ -325,9 +325,9 @@ def keep(estimator: Any, arguments: dict[str, Any]) -> None:
             setattr(estimator, name, value)
 
 
-def _some(rows: Rows, chosen: Any) -> Rows:
+def _some(rows: NetworkRows, chosen: Any) -> NetworkRows:
     """Some of the rows."""
-    return Rows(rows.x[chosen], rows.y[chosen], None if rows.weight is None else rows.weight[chosen])
+    return NetworkRows(rows.x[chosen], rows.y[chosen], None if rows.weight is None else rows.weight[chosen])
 
 
 def dense_rows(X: Any, dtype: Any) -> FloatArray:

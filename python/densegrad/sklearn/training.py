@@ -30,7 +30,7 @@ NOT_FINITE = (
 )
 
 
-class Rows(NamedTuple):
+class NetworkRows(NamedTuple):
     """Rows to be trained on or measured: x and y as the network reads them."""
 
     x: FloatArray
@@ -59,7 +59,7 @@ class SklearnEpochs(ArrayEpochs):
         batch_size: Rows a step.
     """
 
-    def __init__(self, estimator: Any, task: Task, rows: Rows, batch_size: int) -> None:
+    def __init__(self, estimator: Any, task: Task, rows: NetworkRows, batch_size: int) -> None:
         super().__init__(estimator._network_for(task), rows, batch_size)
         self._task, self._weights = task, estimator.coefs_
         self._generator = estimator._random_state if estimator.shuffle else None
@@ -115,13 +115,13 @@ def _penalty(alpha: float, weights: Sequence[FloatArray], share: float) -> float
 class Measured(NamedTuple):
     """A validation set and what measures it."""
 
-    rows: Rows
+    rows: NetworkRows
     network: Any  # of what the loss reads
     loss: Any  # as lowered
     link: Any  # from there to the last layer's output
 
 
-def measured(estimator: Any, task: Task, rows: Rows) -> Measured:
+def measured(estimator: Any, task: Task, rows: NetworkRows) -> Measured:
     """The validation set ready to be measured at each epoch's end."""
     model = estimator.model_
     lowered = model.lower(task.loss)
@@ -141,7 +141,9 @@ def validate(estimator: Any, task: Task, held: Measured) -> tuple[float, float]:
     return score, loss
 
 
-def stochastic(estimator: Any, task: Task, rows: Rows, held: Rows | None, *, incremental: bool) -> Callable[[], None]:
+def stochastic(
+    estimator: Any, task: Task, rows: NetworkRows, held: NetworkRows | None, *, incremental: bool
+) -> Callable[[], None]:
     """Training by epochs until ``tol`` or ``max_iter`` ends them, by one where ``incremental``; all is checked."""
     count = len(rows.x)
     if estimator.batch_size == "auto":
@@ -275,7 +277,7 @@ def _finish(estimator: Any, *, incremental: bool) -> None:
         raise ValueError(NOT_FINITE)
 
 
-def lbfgs(estimator: Any, task: Task, rows: Rows, held: Rows | None) -> Callable[[], None]:
+def lbfgs(estimator: Any, task: Task, rows: NetworkRows, held: NetworkRows | None) -> Callable[[], None]:
     """Training by L-BFGS over all rows, in float64, by SciPy as scikit-learn calls it; all is checked.
 
     Where there are several targets the sum of their squared errors is minimised, and its mean shown.
@@ -291,7 +293,7 @@ def lbfgs(estimator: Any, task: Task, rows: Rows, held: Rows | None) -> Callable
     return partial(_minimize, estimator, task, rows, objective, minimize)
 
 
-def _minimize(estimator: Any, task: Task, rows: Rows, objective: Objective, minimize: Any) -> None:
+def _minimize(estimator: Any, task: Task, rows: NetworkRows, objective: Objective, minimize: Any) -> None:
     model = estimator.model_
     try:
         result = minimize(
@@ -311,7 +313,7 @@ def _minimize(estimator: Any, task: Task, rows: Rows, objective: Objective, mini
         raise ValueError(NOT_FINITE)
 
 
-def _shown(estimator: Any, task: Task, rows: Rows, value: float) -> float:
+def _shown(estimator: Any, task: Task, rows: NetworkRows, value: float) -> float:
     """The loss as scikit-learn has it."""
     weight = rows.weight
     share = len(rows.x) if weight is None else float(weight.sum(dtype=np.float64))

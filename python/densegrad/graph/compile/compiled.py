@@ -10,7 +10,7 @@ from typing import Any
 from densegrad.graph.compile.lower import lowered
 from densegrad.graph.compile.program import Program, Spec
 from densegrad.graph.compile.simplify import simplified
-from densegrad.graph.compile.trace import Arguments, is_tracing, traced
+from densegrad.graph.compile.trace import TracedArguments, is_tracing, traced
 from densegrad.graph.core.recording import here
 from densegrad.graph.core.structure import rebuilt
 
@@ -29,7 +29,7 @@ class Compiled:
         """The function's results."""
         if is_tracing():  # inside another one, of whose program it becomes a part
             return self._function(*args, **options)
-        arguments = Arguments(self._caller, (args, options), borrow=here.scope is None)
+        arguments = TracedArguments(self._caller, (args, options), borrow=here.scope is None)
         known = self._programs.get(arguments.signature)
         if known is None:
             self._warn(arguments)
@@ -39,16 +39,16 @@ class Compiled:
 
     def program(self, *args: Any, **options: Any) -> Program:
         """The steps for such arguments; printed, each with what it is, and why it is no part of a network."""
-        arguments = Arguments(self._caller, (args, options), borrow=True)
+        arguments = TracedArguments(self._caller, (args, options), borrow=True)
         return (self._programs.get(arguments.signature) or self._traced(arguments))[0]
 
-    def _traced(self, arguments: Arguments) -> tuple[Program, Any]:
+    def _traced(self, arguments: TracedArguments) -> tuple[Program, Any]:
         program, tree = traced(self._caller, lambda given: self._function(*given[0], **given[1]), arguments)
         made = lowered(simplified(program)), rebuilt(tree, [None] * len(program.outputs))
         self._programs[arguments.signature] = made
         return made
 
-    def _warn(self, arguments: Arguments) -> None:
+    def _warn(self, arguments: TracedArguments) -> None:
         """Say once that shapes have changed, which takes time."""
         if self._programs and not self._has_warned:
             self._has_warned = True
@@ -88,7 +88,7 @@ def compile(function: Callable[..., Any]) -> Compiled:
     return Compiled(function)
 
 
-def _words(caller: str, before: Program, arguments: Arguments) -> str:
+def _words(caller: str, before: Program, arguments: TracedArguments) -> str:
     """Why a function is traced again."""
     old, now = [before.specs[i] for i in before.inputs], [Spec.of(t) for t in arguments.inputs]
     changed = [f"{b} after {a}" for a, b in zip(old, now, strict=False) if a != b]

@@ -13,7 +13,7 @@ from densegrad._base.plan import LossSpec, Plan
 from densegrad._base.primitives import PRIMITIVES
 from densegrad._plan.lowering import PlanBuilder
 from densegrad.graph.compile.fused_subgraph import FusedSubgraph
-from densegrad.graph.compile.program import Program, Spec, Step
+from densegrad.graph.compile.program import Program, ProgramStep, Spec
 from densegrad.graph.compile.simplify import is_product, needed
 from densegrad.graph.operations import elementwise
 
@@ -37,7 +37,7 @@ class _Layer:
         parameters: The others.
     """
 
-    step: Step
+    step: ProgramStep
     batches: tuple[int, ...]
     targets: tuple[int, ...] = ()
     parameters: tuple[int, ...] = ()
@@ -65,13 +65,13 @@ class _Subgraphs:
             layer = _layer(step, program.specs)
             if layer and not self._needs_check(layer):
                 self._layers[step.output] = layer
-        self._roots: dict[int, Step] = {}
+        self._roots: dict[int, ProgramStep] = {}
         self._notes: dict[int, str] = {}
         for step in reversed(program.steps):
             if step.output in self._layers and step.output not in self._notes:
                 self._settle(step)
 
-    def replaced(self, step: Step) -> Step:
+    def replaced(self, step: ProgramStep) -> ProgramStep:
         """A subgraph in the place of its last step, any other with its note."""
         note = self._notes.get(step.output, "no node of a plan")
         return self._roots.get(step.output) or replace(step, note=note)
@@ -82,7 +82,7 @@ class _Subgraphs:
         certain = before is not None and PRIMITIVES[before.primitive].range == (0, 1)
         return layer.primitive == "binary_cross_entropy" and not certain
 
-    def _settle(self, root: Step) -> None:
+    def _settle(self, root: ProgramStep) -> None:
         """Find out what subgraph ends with a step, if one does."""
         layers = self._reached(root, with_sums=True)
         if _is_split(layers) and not layers[-1].is_sum:
@@ -100,7 +100,7 @@ class _Subgraphs:
     def _note(self, layers: Sequence[_Layer], note: str) -> None:
         self._notes.update((layer.step.output, note) for layer in layers)
 
-    def _reached(self, root: Step, *, with_sums: bool) -> list[_Layer]:
+    def _reached(self, root: ProgramStep, *, with_sums: bool) -> list[_Layer]:
         """A layer, and those before it whose results go nowhere else."""
         found = [self._layers[root.output]]
         inside, seen = {root.output}, set[int]()
@@ -124,7 +124,7 @@ class _Subgraphs:
         return found[::-1]
 
 
-def _layer(step: Step, specs: Specs) -> _Layer | None:
+def _layer(step: ProgramStep, specs: Specs) -> _Layer | None:
     """The node that a step would be, if a plan has one."""
     if is_product(step, specs):
         return _Layer(step, step.inputs[:1], parameters=step.inputs[1:])
@@ -150,14 +150,14 @@ def _is_split(layers: Sequence[_Layer]) -> bool:
     return len(_sources(layers)) > 1 or not others.isdisjoint(layer.step.output for layer in layers)
 
 
-def _as_one(layers: Sequence[_Layer], specs: Specs) -> Step:
+def _as_one(layers: Sequence[_Layer], specs: Specs) -> ProgramStep:
     """One step in the place of a subgraph; its inputs are the batch, target and weights, then the parameters."""
     (source,) = _sources(layers)
     last = layers[-1]
     inputs = (source, *last.targets, *(i for layer in layers for i in layer.parameters))
     plan = _plan(layers, specs, source)
     primitive = FusedSubgraph(_formula(layers, specs, inputs), plan, len(last.targets))
-    return Step(primitive, inputs, last.step.output, note=str(primitive))
+    return ProgramStep(primitive, inputs, last.step.output, note=str(primitive))
 
 
 def _formula(layers: Sequence[_Layer], specs: Specs, inputs: tuple[int, ...]) -> Program:

@@ -31,7 +31,7 @@ class Spec:
 
 
 @dataclass(frozen=True)
-class Step:
+class ProgramStep:
     """``output = primitive(*inputs, **attributes)``; ``note`` says why it runs by itself where it might not."""
 
     primitive: Rules
@@ -56,7 +56,7 @@ class Program:
     specs: Mapping[int, Spec]
     inputs: tuple[int, ...]
     constants: Mapping[int, Tensor]
-    steps: tuple[Step, ...]
+    steps: tuple[ProgramStep, ...]
     outputs: tuple[int, ...]
     _after: list[list[int]] = field(init=False, repr=False, compare=False)
 
@@ -73,9 +73,9 @@ class Program:
                 del values[i]
         return [values[i] for i in self.outputs]
 
-    def users(self) -> dict[int, list[Step]]:
+    def users(self) -> dict[int, list[ProgramStep]]:
         """For each value the steps that read it."""
-        found: dict[int, list[Step]] = {i: [] for i in self.specs}
+        found: dict[int, list[ProgramStep]] = {i: [] for i in self.specs}
         for step in self.steps:
             for i in step.inputs:
                 found[i].append(step)
@@ -96,7 +96,7 @@ class Program:
         lines += [self._line(step) for step in self.steps]
         return "\n".join([*lines, f"return {_listed(self.outputs)}"])
 
-    def _line(self, step: Step) -> str:
+    def _line(self, step: ProgramStep) -> str:
         attributes = "".join(f", {name}={value!r}" for name, value in step.attributes.items())
         call = f"%{step.output} = {step.primitive.name}({_listed(step.inputs)}{attributes}) {self.specs[step.output]}"
         return call + (f"  # {step.note}" if step.note else "")

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from densegrad.graph.compile.program import Program, Spec, Step
+from densegrad.graph.compile.program import Program, ProgramStep, Spec
 from densegrad.graph.core.primitives import variable
 from densegrad.graph.operations import elementwise, products, reductions, shapes
 
@@ -51,7 +51,7 @@ def _distinct(program: Program) -> Program:
     return replace(program, steps=tuple(steps), outputs=tuple(same.get(i, i) for i in program.outputs))
 
 
-def _is_idle(step: Step, specs: Mapping[int, Spec]) -> bool:
+def _is_idle(step: ProgramStep, specs: Mapping[int, Spec]) -> bool:
     """Tell whether the output is the input."""
     if step.primitive.in_table:
         return step.primitive.name == "identity"
@@ -77,19 +77,19 @@ def _with_bias(program: Program) -> Program:
     users = program.users()
     made = {step.output: step for step in program.steps}
 
-    def fused(step: Step) -> Step:
+    def fused(step: ProgramStep) -> ProgramStep:
         if step.primitive is elementwise._add:
             for product, bias in (step.inputs, step.inputs[::-1]):
                 columns = program.specs[product].shape[1:]
                 alone = len(users[product]) == 1 and product not in program.outputs
                 if alone and program.specs[bias].shape == columns and is_product(made.get(product), program.specs):
-                    return Step(products._dense, (*made[product].inputs, bias), step.output)
+                    return ProgramStep(products._dense, (*made[product].inputs, bias), step.output)
         return step
 
     return replace(program, steps=tuple(map(fused, program.steps)))
 
 
-def is_product(step: Step | None, specs: Mapping[int, Spec]) -> bool:
+def is_product(step: ProgramStep | None, specs: Mapping[int, Spec]) -> bool:
     """Tell whether a step is x w without a bias, of two matrices."""
     if step is None or step.primitive not in (products._matmul, products._dense) or len(step.inputs) > 2:
         return False

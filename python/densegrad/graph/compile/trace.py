@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from densegrad._base.types import FloatArray
-from densegrad.graph.compile.program import Program, Spec, Step
+from densegrad.graph.compile.program import Program, ProgramStep, Spec
 from densegrad.graph.core.primitives import variable
 from densegrad.graph.core.recording import Scope, here
 from densegrad.graph.core.structure import leaves, rebuilt
@@ -18,7 +18,7 @@ from densegrad.graph.core.tensor import KEPT, Node, Tensor, as_tensor, new
 from densegrad.graph.transforms import Outputs, Recording
 
 
-class Arguments:
+class TracedArguments:
     """The arguments of a call, the numbers that a program reads apart from what it is made for.
 
     Args:
@@ -82,7 +82,7 @@ def with_inputs(tree: Any, inputs: Iterable[Any]) -> Any:
     return rebuilt(tree, [next(rest) if _is_read(leaf) else leaf for leaf in leaves(tree)])
 
 
-def traced(caller: str, function: Callable[[Any], Any], arguments: Arguments) -> tuple[Program, Any]:
+def traced(caller: str, function: Callable[[Any], Any], arguments: TracedArguments) -> tuple[Program, Any]:
     """The program of a function of one nested argument, and the nesting of what it gives."""
     with _tracing(caller):
         inputs = [new(t._array, Node(variable, (), {}, t._array)) for t in arguments.inputs]
@@ -152,5 +152,5 @@ def _program(inputs: Sequence[Tensor], outputs: Sequence[Tensor], nodes: Sequenc
             read = tuple(number(t) for t in node.inputs)
             numbers[node] = output = len(specs)
             specs[output] = Spec.of(node.value)
-            steps.append(Step(node.primitive, read, output, node.attributes))
+            steps.append(ProgramStep(node.primitive, read, output, node.attributes))
     return Program(specs, tuple(range(len(inputs))), constants, tuple(steps), tuple(number(y) for y in outputs))

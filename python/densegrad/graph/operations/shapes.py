@@ -12,12 +12,12 @@ from densegrad.graph.core.primitives import Derivatives, Linear, Primitive, conf
 from densegrad.graph.core.tensor import Tensor, as_tensor, new
 
 
-class Slot(int):
+class IndexSlot(int):
     """In an index, an array that is an input: its place among those that follow the first."""
 
 
 def _filled(index: tuple[Any, ...], arrays: tuple[FloatArray, ...]) -> tuple[Any, ...]:
-    return tuple(arrays[part] if type(part) is Slot else part for part in index)
+    return tuple(arrays[part] if type(part) is IndexSlot else part for part in index)
 
 
 def _scatter_value(d: FloatArray, *arrays: FloatArray, index: tuple[Any, ...], shape: tuple[int, ...]) -> FloatArray:
@@ -122,8 +122,8 @@ def getitem(x: Any, index: Any) -> Tensor:
     parts: list[Any] = []
     for part in index if isinstance(index, tuple) else (index,):
         plain = isinstance(part, int | np.integer | slice) or part is None or part is Ellipsis
-        parts.append(part if plain and not isinstance(part, bool) else Slot(len(arrays)))
-        if type(parts[-1]) is Slot:
+        parts.append(part if plain and not isinstance(part, bool) else IndexSlot(len(arrays)))
+        if type(parts[-1]) is IndexSlot:
             arrays.append(_index_array(part))
     return _getitem(as_tensor("getitem", x), *arrays, index=tuple(parts))
 
