@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypedDict, TypeVar, overload
 
 import numpy as np
@@ -274,6 +275,7 @@ class Optimizer(Configured):
         self.steps = steps
 
     @classmethod
+    @cache
     def defaults(cls) -> dict[str, Any]:
         """The constructor's defaults by name; the learning rate is always told."""
         options = {name: each.default for name, each in inspect.signature(Optimizer).parameters.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import cache
 from typing import Any, ClassVar
 
 REQUIRED = inspect.Parameter.empty  # in the place of a default
@@ -14,6 +15,7 @@ class Configured:
     _positional: ClassVar[int] = 1  # arguments that are clear without their names
 
     @classmethod
+    @cache  # reading a signature takes as long as many a step
     def defaults(cls) -> dict[str, Any]:
         """The constructor's defaults by name, ``REQUIRED`` where there is none."""
         parameters = inspect.signature(cls).parameters.values()

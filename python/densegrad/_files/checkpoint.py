@@ -25,7 +25,7 @@ class Writer:
     """
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "densegrad-checkpoint")
+        self._thread: ThreadPoolExecutor | None = None  # before the first checkpoint
         self._written: Future[None] | None = None
 
     def __enter__(self) -> Writer:
@@ -34,7 +34,8 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._thread.shutdown()
+        if self._thread is not None:
+            self._thread.shutdown()
         if kind is None:
             self.finish()
 
@@ -45,6 +46,7 @@ class Writer:
         """
         text, arrays = _content(model, state)
         self.finish()
+        self._thread = self._thread or ThreadPoolExecutor(1, "densegrad-checkpoint")
         self._written = self._thread.submit(model_file.write, path, text, arrays)
 
     def finish(self) -> None:

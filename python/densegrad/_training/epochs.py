@@ -85,7 +85,8 @@ def run_epochs(
 
 
 def _begin(run: TrainingRun, source: EpochSource) -> None:
-    run.before_epoch = run.model.generator.bit_generator.state
+    if run.callbacks:  # who alone may ask for a checkpoint; reading the state takes as long as some steps
+        run.before_epoch = run.model.generator.bit_generator.state
     source.begin(run)
 
 

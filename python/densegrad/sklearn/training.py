@@ -64,8 +64,9 @@ class SklearnEpochs(ArrayEpochs):
         self._task, self._weights = task, estimator.coefs_
         self._generator = estimator._random_state if estimator.shuffle else None
         self._order = np.arange(self.count)
-        starts = np.arange(0, self.count, batch_size)
-        self._counts = np.diff(starts, append=self.count).astype(np.float64)
+        steps = -(-self.count // batch_size)
+        self._counts = np.full(steps, float(batch_size))
+        self._counts[-1] = self.count - (steps - 1) * batch_size
         self._alpha = float(estimator.alpha)
         self._by_step = task.shown != 1 and self._alpha > 0
         self._constants = None if not task.poisson else task.constants(rows.y)
