@@ -19,12 +19,6 @@ nox.options.sessions = ["lint", "typing", "tests"]
 PROJECT = nox.project.load_toml("pyproject.toml")["project"]
 NO_COMPILER = {"CXX": "/nonexistent/c++"}
 WHEEL_LIMIT = 2_000_000  # bytes
-# Tests of what is done with the numbers, not of the numbers: no other instruction set needs them again.
-ABOVE_THE_KERNELS = """test_examples or test_callbacks or test_checkpoint or test_feed or test_files or test_cli
-    or test_bench or test_plot or test_diagnosis or test_progress or test_graph_draw or test_graph_errors
-    or test_graph_memory or test_exchange or test_schedules or test_metrics or test_bad_input
-    or test_sklearn"""
-
 for chosen_outside in ("DENSEGRAD_BACKEND", "PYTHONPATH"):
     os.environ.pop(chosen_outside, None)
 
@@ -37,10 +31,11 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-c", "import densegrad._core")  # or half the suite would not run
     run_pytest(session, "tests/python", *session.posargs)
     supported = "import densegrad._core as core; print(*core.supported_instruction_sets())"
-    chosen = " ".join(f"core and not ({ABOVE_THE_KERNELS})".split())
     for isa in str(session.run("python", "-c", supported, silent=True)).split()[1:]:  # the first has just run
         env = {"DENSEGRAD_ISA": isa, "PYTEST_ADDOPTS": ""}
-        run_pytest(session, "tests/python", "-q", "-k", chosen, *session.posargs, env=env)
+        run_pytest(
+            session, "tests/python", "-q", "-k", "core", "-m", "not above_the_kernels", *session.posargs, env=env
+        )
     build = build_cpp(session, "-DDENSEGRAD_WERROR=ON")
     session.run("ctest", "--test-dir", build, "--parallel", "2", "--output-on-failure", "--no-tests=error")
     program = str(Path(build, "tests", "cpp", "load_model"))

@@ -23,9 +23,9 @@ from tasks import SQUARES, TASKS
 from workers import LeftOutError, Worker, pin, usable_cpus
 
 import densegrad as dg
-from densegrad import info
-from densegrad._primitives import names
-from densegrad.bench import Row
+from densegrad._base.primitives import names
+from densegrad._cli import info
+from densegrad._cli.bench import Row
 
 HERE = Path(__file__).parent
 

@@ -21,8 +21,8 @@ from peers import PEERS
 from tasks import SQUARES, TASKS
 from workers import LeftOutError, Worker, usable_cpus
 
-from densegrad import info
-from densegrad.bench import Row
+from densegrad._cli import info
+from densegrad._cli.bench import Row
 
 BLOCK_SECONDS = 0.25
 ROWS = ("8-64-64-4", "50-100-1", "784-128-10", "784-512-512-10", "1024x4")

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from densegrad.bench import LEARNING_RATE, ROWS, Row
+from densegrad._cli.bench import LEARNING_RATE, ROWS, Row
 
 STEPS = 3
 ALLOWANCE = 1.25

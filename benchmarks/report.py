@@ -15,7 +15,7 @@ from typing import NamedTuple
 from peers import PEERS
 from tasks import Task
 
-from densegrad.bench import Row
+from densegrad._cli.bench import Row
 
 OURS = "densegrad"
 

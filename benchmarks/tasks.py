@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from densegrad.bench import ROWS, Row
+from densegrad._cli.bench import ROWS, Row
 
 
 def prediction_flops(row: Row) -> int:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from densegrad.bench import Row
+from densegrad._cli.bench import Row
 
 BLOCK_SECONDS = 0.05
 LIMIT_SECONDS = 5.0  # a peer that takes longer for one step, or for one epoch, is left out of that row

@@ -19,7 +19,16 @@ from densegrad import (
     plot,
     schedules,
 )
-from densegrad._backend import available_backends, backend, use_backend
+from densegrad._base.version import __version__
+from densegrad._files.model_file import load
+from densegrad._inspect.gradcheck import GradientReport, check_gradients
+from densegrad._inspect.trace import LayerTrace, Trace
+from densegrad._plan.backend import available_backends, backend, isa, use_backend
+from densegrad._plan.threads import get_num_threads, set_num_threads
+from densegrad._training.history import History
+from densegrad._training.lbfgs import LBFGS
+from densegrad._training.lr_finder import LearningRates, find_learning_rate
+from densegrad._training.trainer import Trainer
 from densegrad.callbacks import (
     Callback,
     CSVLogger,
@@ -30,11 +39,6 @@ from densegrad.callbacks import (
     TensorBoard,
 )
 from densegrad.errors import DivergenceError
-from densegrad.exchange import from_onnx, from_sklearn, from_torch
-from densegrad.files import load
-from densegrad.gradcheck import GradientReport, check_gradients
-from densegrad.history import History
-from densegrad.info import isa
 from densegrad.layers import (
     Activation,
     BatchNorm,
@@ -47,16 +51,9 @@ from densegrad.layers import (
     Residual,
     Standardize,
 )
-from densegrad.lbfgs import LBFGS
-from densegrad.lrfinder import LearningRates, find_learning_rate
-from densegrad.model import Sequential
+from densegrad.layers.symbolic import Input, SymbolicTensor, add, concatenate
+from densegrad.models import Model, Sequential, from_onnx, from_sklearn, from_torch
 from densegrad.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, NAdam, Optimizer, RMSprop
-from densegrad.threads import get_num_threads, set_num_threads
-from densegrad.trace import LayerTrace, Trace
-from densegrad.training import Trainer
-from densegrad.version import __version__
-from densegrad.wired_model import Model
-from densegrad.wiring import Input, Value, add, concatenate
 
 __all__ = [
     "LBFGS",
@@ -94,10 +91,10 @@ __all__ = [
     "Residual",
     "Sequential",
     "Standardize",
+    "SymbolicTensor",
     "TensorBoard",
     "Trace",
     "Trainer",
-    "Value",
     "__version__",
     "activations",
     "add",
@@ -125,3 +122,7 @@ __all__ = [
     "set_num_threads",
     "use_backend",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

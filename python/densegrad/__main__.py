@@ -1,5 +1,5 @@
 """``python -m densegrad`` is the ``densegrad`` command."""
 
-from densegrad.cli import main
+from densegrad._cli.main import main
 
 raise SystemExit(main())

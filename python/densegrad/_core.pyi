@@ -1,7 +1,7 @@
 from typing import Any
 
-from densegrad._numpy.types import FloatArray, IndexArray
-from densegrad.plan import Plan
+from densegrad._base.plan import Plan
+from densegrad._base.types import FloatArray, IndexArray
 
 class Network:
     def __init__(self, plan: Plan, parameters: FloatArray, state: FloatArray | None = None) -> None: ...

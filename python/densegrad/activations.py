@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from densegrad import _check
-from densegrad._primitives import PRIMITIVES, names
+from densegrad._base import check
+from densegrad._base.configured import Configured
+from densegrad._base.primitives import PRIMITIVES, names
 
 __all__ = [
     "ELU",
@@ -45,7 +46,7 @@ def available() -> dict[str, str]:
     return {name: PRIMITIVES[name].formula for name in names("activation")}
 
 
-class ActivationFunction:
+class ActivationFunction(Configured):
     """The base of all activations: a row of the table, with values for its attributes.
 
     >>> import densegrad as dg
@@ -58,11 +59,11 @@ class ActivationFunction:
     primitive: ClassVar[str]
 
     def __init__(self, **attributes: float) -> None:
-        vars(self).update(_check.attributes(type(self).__name__, PRIMITIVES[self.primitive], attributes))
+        vars(self).update(check.attributes(type(self).__name__, PRIMITIVES[self.primitive], attributes))
 
     @property
     def attributes(self) -> dict[str, float]:
-        """What shapes f, by name."""
+        """The numbers that shape f, by name."""
         return dict(vars(self))
 
     @property
@@ -84,9 +85,6 @@ class ActivationFunction:
 
     def __hash__(self) -> int:
         return hash(tuple(self.config().items()) if self._changed() else self.primitive)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self._changed().items())})"
 
     def _changed(self) -> dict[str, float]:
         defaults = {a.name: a.default for a in PRIMITIVES[self.primitive].attributes}
@@ -337,20 +335,20 @@ _CLASSES = {cls.primitive: cls for cls in ActivationFunction.__subclasses__()}
 _LAYERS = {"prelu": "dg.PReLU()", "learned_swish": "dg.LearnedSwish()"}
 
 
-def resolve(who: str, activation: Any) -> ActivationFunction:
+def resolve(caller: str, activation: Any) -> ActivationFunction:
     """The activation that a user means by a name or an object, or a file by a name with attributes."""
     if isinstance(activation, ActivationFunction):
         return activation
     if isinstance(activation, type) and issubclass(activation, ActivationFunction):
         name = activation.__name__
-        raise TypeError(f"{who}: expected activation as a name or an object, got the class {name}; write {name}()")
+        raise TypeError(f"{caller}: expected activation as a name or an object, got the class {name}; write {name}()")
     attributes: dict[str, Any] = {}
     if isinstance(activation, Mapping):
         attributes = dict(activation)
         activation = attributes.pop("name", None)
     if isinstance(activation, str) and activation in _LAYERS:
         raise ValueError(
-            f"{who}: {activation} learns its slope: give no activation, and {_LAYERS[activation]} behind it"
+            f"{caller}: {activation} learns its slope: give no activation, and {_LAYERS[activation]} behind it"
         )
-    row = _check.primitive(who, "activation", activation)
-    return _CLASSES[row.name](**_check.attributes(who, row, attributes))
+    row = check.primitive(caller, "activation", activation)
+    return _CLASSES[row.name](**check.attributes(caller, row, attributes))

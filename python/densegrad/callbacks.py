@@ -1,6 +1,6 @@
 """Callbacks: what is done beside training, at the ends of steps and epochs.
 
-``fit(callbacks=[...])`` tells each in turn; all of them see the run as it is then.
+``fit(callbacks=[...])`` notifies each in turn; all of them see the run as it is then.
 """
 
 from __future__ import annotations
@@ -10,23 +10,70 @@ import io
 import math
 import os
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
-from densegrad import _check
-from densegrad._numpy.types import FloatArray
-from densegrad.files import write_atomically
+from densegrad._base import check
+from densegrad._base.atomic_file import write_atomically
+from densegrad._base.types import FloatArray
+from densegrad._model_core import ModelCore
+from densegrad.optimizers import Optimizer
 
-if TYPE_CHECKING:
-    from densegrad.run import Run
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "EarlyStopping",
+    "LambdaCallback",
+    "ModelCheckpoint",
+    "ReduceLROnPlateau",
+    "Run",
+    "TensorBoard",
+]
+
+
+class Run(Protocol):
+    """One call of ``fit``, as its callbacks see it.
+
+    Attributes:
+        model: The model that is trained.
+        optimizer: Its optimiser.
+        epochs: How many there shall be.
+        epoch: Epochs that are complete.
+        step: Steps of the current epoch that are made.
+        steps: Steps of an epoch; None with an iterable that does not tell how many batches it has.
+        values: What the last complete epoch measured.
+        directions: Whether higher is better, by the names of the history, where a metric tells.
+    """
+
+    model: ModelCore
+    optimizer: Optimizer
+    epochs: int
+    epoch: int
+    step: int
+    steps: int | None
+    values: dict[str, float]
+    directions: Mapping[str, bool]
+
+    @property
+    def history(self) -> Mapping[str, list[float]]:
+        """Of the complete epochs."""
+        ...
+
+    def stop(self, why: str) -> None:
+        """End the run at the next chance."""
+        ...
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Ask for a checkpoint of this moment."""
+        ...
 
 
 class Callback:
     """The base of all callbacks, for those of one's own: each method may be left as it is.
 
-    ``run`` has ``model``, ``optimizer``, ``trainer``, ``history``; ``epochs``, how many there shall be, ``epoch``, how
+    ``run`` has ``model``, ``optimizer``, ``history``; ``epochs``, how many there shall be, ``epoch``, how
     many are complete, ``step`` and ``steps``, made and in all of the current epoch; ``values``, what the last complete
     epoch measured; ``stop(why)``, which ends the run at the next chance.
 
@@ -57,14 +104,14 @@ class Callback:
         """The last step has been made, by plan or after ``run.stop`` or Ctrl-C; parameters are as it left them."""
 
     def on_fit_end(self, run: Run) -> None:
-        """The run is over; what changes parameters for whoever gets the model does so now. Not told after an error."""
+        """The run is over; what changes parameters for the model's user does so now. Not called after an error."""
 
     def steps_ahead(self, run: Run) -> int | None:
-        """How many steps may be made before ``on_steps_end`` is told again; ``None`` leaves it open."""
+        """How many steps may be made before ``on_steps_end`` is called again; ``None`` leaves it open."""
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint has to keep: numbers, texts, lists and dicts of them, and arrays by name."""
+        """The state for a checkpoint: numbers, texts, lists and dicts of them, and arrays by name."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -89,7 +136,7 @@ class LambdaCallback(Callback):
 
     def __init__(self, **functions: Callable[[Run], Any]) -> None:
         for name, function in functions.items():
-            _check.choice("LambdaCallback", "event", name, EVENTS)
+            check.choice("LambdaCallback", "event", name, EVENTS)
             if not callable(function):
                 raise TypeError(f"LambdaCallback: expected {name} as a function of the run, got {function!r}")
             setattr(self, name, function)
@@ -98,21 +145,25 @@ class LambdaCallback(Callback):
 EVENTS = ("on_fit_begin", "on_epoch_begin", "on_steps_end", "on_epoch_end", "on_last_step", "on_fit_end")
 
 
+_LESS_IS_BETTER = ("loss", "mae", "mse", "rmse", "seconds")  # ends of names, where no metric tells
+
+
 class Monitor:
     """A measure of the epochs and the best of it so far.
 
     Args:
-        who: Whose it is, for errors.
+        caller: Whose it is, for errors.
         name: A name of the history; ``None`` means ``val_loss``, or ``loss`` where there is no validation data.
-        mode: ``"min"``, ``"max"``, or ``"auto"``: less is better of what ends in loss, mae, mse, rmse or seconds.
+        mode: ``"min"``, ``"max"``, or ``"auto"``: as the metric tells; where none does, less is better of what ends in
+            loss, mae, mse, rmse or seconds.
         min_delta: By how much it has to be better to count.
     """
 
-    def __init__(self, who: str, name: str | None, mode: str, min_delta: float = 0.0) -> None:
-        self.who = who
+    def __init__(self, caller: str, name: str | None, mode: str, min_delta: float = 0.0) -> None:
+        self.caller = caller
         self.name = name
-        self.mode = _check.choice(who, "mode", mode, ("auto", "min", "max"))
-        self.min_delta = _check.real(who, "min_delta", min_delta, 0.0)
+        self.mode = check.choice(caller, "mode", mode, ("auto", "min", "max"))
+        self.min_delta = check.real(caller, "min_delta", min_delta, 0.0)
         self.best: float | None = None
 
     def watched(self, run: Run) -> str:
@@ -120,30 +171,31 @@ class Monitor:
         return self.name or ("val_loss" if "val_loss" in run.values else "loss")
 
     def value(self, run: Run) -> float:
-        """What the last epoch measured."""
+        """The measure of the last epoch."""
         name = self.watched(run)
         if name not in run.values:
             raise ValueError(
-                f"{self.who}: expected a monitor among {', '.join(run.values)}, got {name!r}; "
+                f"{self.caller}: expected a monitor among {', '.join(run.values)}, got {name!r}; "
                 "name it in fit's metrics, and give validation data for what begins with val_"
             )
         return float(run.values[name])
 
     def improves(self, run: Run) -> bool:
-        """Whether the last epoch is the best so far, which is then kept in mind."""
+        """Tell whether the last epoch is the best so far, which is then kept in mind."""
         value = self.value(run)
         if math.isnan(value):
             return False
-        sign = 1 if self._less_is_better(run) else -1
+        sign = -1 if self._higher_is_better(run) else 1
         if self.best is not None and sign * (self.best - value) <= self.min_delta:
             return False
         self.best = value
         return True
 
-    def _less_is_better(self, run: Run) -> bool:
+    def _higher_is_better(self, run: Run) -> bool:
         if self.mode != "auto":
-            return self.mode == "min"
-        return self.name is None or self.name.endswith(("loss", "mae", "mse", "rmse", "seconds"))
+            return self.mode == "max"
+        name = self.watched(run)
+        return run.directions.get(name, not name.endswith(_LESS_IS_BETTER))
 
 
 class EarlyStopping(Callback):
@@ -156,7 +208,8 @@ class EarlyStopping(Callback):
             where there is no validation data.
         patience: Epochs without improvement that are borne, at least 0: one more ends the run.
         min_delta: By how much the measure has to be better to count, at least 0.
-        mode: ``"min"``, ``"max"``, or ``"auto"``: by the name, less is better of losses and errors.
+        mode: ``"min"``, ``"max"``, or ``"auto"``: as the metric tells, or by the name: less is better of losses
+            and errors.
         restore_best: Whether the model ends with the parameters of its best epoch.
         start_from: Epochs at the beginning that do not count.
 
@@ -184,11 +237,11 @@ class EarlyStopping(Callback):
         restore_best: bool = True,
         start_from: int = 0,
     ) -> None:
-        who = "EarlyStopping"
-        self.patience = _check.count(who, "patience", patience, low=0)
-        self.restore_best = _check.flag(who, "restore_best", restore_best)
-        self.start_from = _check.count(who, "start_from", start_from, low=0)
-        self._monitor = Monitor(who, monitor, mode, min_delta)
+        caller = "EarlyStopping"
+        self.patience = check.count(caller, "patience", patience, low=0)
+        self.restore_best = check.flag(caller, "restore_best", restore_best)
+        self.start_from = check.count(caller, "start_from", start_from, low=0)
+        self._monitor = Monitor(caller, monitor, mode, min_delta)
         self._forget()
 
     def _forget(self) -> None:
@@ -256,12 +309,12 @@ class ReduceLROnPlateau(Callback):
         cooldown: int = 0,
         min_lr: float = 0.0,
     ) -> None:
-        who = "ReduceLROnPlateau"
-        self.factor = _check.real(who, "factor", factor, 0.0, 1.0, open_low=True, open_high=True)
-        self.patience = _check.count(who, "patience", patience, low=0)
-        self.cooldown = _check.count(who, "cooldown", cooldown, low=0)
-        self.min_lr = _check.real(who, "min_lr", min_lr, 0.0)
-        self._monitor = Monitor(who, monitor, mode, min_delta)
+        caller = "ReduceLROnPlateau"
+        self.factor = check.real(caller, "factor", factor, 0.0, 1.0, open_low=True, open_high=True)
+        self.patience = check.count(caller, "patience", patience, low=0)
+        self.cooldown = check.count(caller, "cooldown", cooldown, low=0)
+        self.min_lr = check.real(caller, "min_lr", min_lr, 0.0)
+        self._monitor = Monitor(caller, monitor, mode, min_delta)
         self._waited = self._resting = 0
 
     def on_fit_begin(self, run: Run) -> None:
@@ -315,18 +368,18 @@ class ModelCheckpoint(Callback):
         every_steps: int | None = None,
         every_minutes: float | None = None,
     ) -> None:
-        who = "ModelCheckpoint"
+        caller = "ModelCheckpoint"
         self.path = os.fsdecode(path)
         often = every_steps is not None or every_minutes is not None
         if often and monitor is not None:
-            raise ValueError(f"{who}: expected every_epochs with a monitor, which is measured at an epoch's end")
+            raise ValueError(f"{caller}: expected every_epochs with a monitor, which is measured at an epoch's end")
         every_epochs = 1 if every_epochs is None and not often else every_epochs
-        self.every_epochs = None if every_epochs is None else _check.count(who, "every_epochs", every_epochs)
-        self.every_steps = None if every_steps is None else _check.count(who, "every_steps", every_steps)
+        self.every_epochs = None if every_epochs is None else check.count(caller, "every_epochs", every_epochs)
+        self.every_steps = None if every_steps is None else check.count(caller, "every_steps", every_steps)
         self.every_minutes = (
-            None if every_minutes is None else _check.real(who, "every_minutes", every_minutes, 0.0, open_low=True)
+            None if every_minutes is None else check.real(caller, "every_minutes", every_minutes, 0.0, open_low=True)
         )
-        self._monitor = None if monitor is None else Monitor(who, monitor, mode)
+        self._monitor = None if monitor is None else Monitor(caller, monitor, mode)
         self._written = time.monotonic()
 
     def on_fit_begin(self, run: Run) -> None:
@@ -413,11 +466,11 @@ class TensorBoard(Callback):
         self._writer.close()
 
 
-def check(who: str, callbacks: Any) -> tuple[Callback, ...]:
+def resolve(caller: str, callbacks: Any) -> tuple[Callback, ...]:
     """The callbacks of a run, refused where one is not one."""
     if isinstance(callbacks, Callback) or not hasattr(callbacks, "__iter__"):
-        raise TypeError(f"{who}: expected callbacks as a list such as [dg.EarlyStopping()], got {callbacks!r}")
+        raise TypeError(f"{caller}: expected callbacks as a list such as [dg.EarlyStopping()], got {callbacks!r}")
     for callback in (given := tuple(callbacks)):
         if not isinstance(callback, Callback):
-            raise TypeError(f"{who}: expected callbacks such as dg.EarlyStopping(), got {callback!r}")
+            raise TypeError(f"{caller}: expected callbacks such as dg.EarlyStopping(), got {callback!r}")
     return given

@@ -13,6 +13,13 @@ from typing import Any
 
 import numpy as np
 
+__all__ = [
+    "read_csv",
+    "read_idx",
+    "read_mnist",
+]
+
+
 _IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _BLOCK = 1 << 16  # bytes read at a time
 MNIST_FILES = {
@@ -50,8 +57,8 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray[Any, Any]:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"read_idx: {name!r} is not a whole gzip file: {error}") from None
     if len(data) != expected:
-        came = f"{len(data)}{' or more' if len(data) > expected else ''}"
-        raise ValueError(f"read_idx: expected {expected} bytes for shape {shape} in {name!r}, got {came}")
+        got = f"{len(data)}{' or more' if len(data) > expected else ''}"
+        raise ValueError(f"read_idx: expected {expected} bytes for shape {shape} in {name!r}, got {got}")
     return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="))
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+__all__ = [
+    "DivergenceError",
+]
+
 
 class DivergenceError(ArithmeticError):
     """The loss of a batch is not finite; its update was not made.
 
     Attributes:
-        loss: The loss that came.
+        loss: That of the batch.
         step: Updates made before, over the optimiser's life.
         lr: The learning rate, or ``None`` where the optimiser has none.
         epoch: Epochs completed before, or ``None`` outside ``fit``.
@@ -26,9 +30,9 @@ class DivergenceError(ArithmeticError):
         return f"expected a finite loss, got {self.loss} at {where}{advice}"
 
 
-def taken(who: str) -> RuntimeError:
-    """What a second training call on one model is told."""
+def already_training(caller: str) -> RuntimeError:
+    """The refusal of a second training call on one model."""
     return RuntimeError(
-        f"{who}: expected one call at a time to train a model, got a second one while another is training it; "
+        f"{caller}: expected one call at a time to train a model, got a second one while another is training it; "
         "give each thread a model.copy()"
     )

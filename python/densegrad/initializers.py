@@ -12,8 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from densegrad import _check
-from densegrad._configured import Configured
+from densegrad._base import check
+from densegrad._base.configured import Configured
+
+__all__ = [
+    "Constant",
+    "Initializer",
+    "Normal",
+    "Orthogonal",
+    "TruncatedNormal",
+    "Uniform",
+]
+
 
 _BLOCK = 2**17  # numbers drawn at a time: all of them in float64 would take more memory than the weights
 _LARGEST = 1e37  # draws this far from 0 are numbers in float32, eight deviations out as well
@@ -143,8 +153,8 @@ class Orthogonal(Initializer):
         w[...] = q if w.shape == q.shape else q.T
 
 
-def _number(who: str, what: str, value: Any, low: float = -_LARGEST) -> float:
-    return _check.real(who, what, value, low, _LARGEST)
+def _number(caller: str, what: str, value: Any, low: float = -_LARGEST) -> float:
+    return check.real(caller, what, value, low, _LARGEST)
 
 
 def _draw(w: np.ndarray[Any, Any], draw: Callable[[tuple[int, ...]], np.ndarray[Any, Any]]) -> None:
@@ -207,24 +217,24 @@ _WITH_PARAMETERS = {  # as names they would lack a number
 }
 
 
-def check(who: str, init: Any) -> str | Initializer:
+def resolve(caller: str, init: Any) -> str | Initializer:
     """``init``, if it is ``"auto"``, a name, an object of this module, or what ``config`` made of one."""
     if isinstance(init, Initializer) and type(init) in _CLASSES.values():
         return init
     if isinstance(init, Mapping):
         arguments = dict(init)
-        kind = _check.choice(who, "initializer class", arguments.pop("class", None), _CLASSES)
+        kind = check.choice(caller, "initializer class", arguments.pop("class", None), _CLASSES)
         return _CLASSES[kind](**arguments)
     if isinstance(init, str) and init in _WITH_PARAMETERS:
         raise ValueError(
-            f"{who}: initializer {init!r} has parameters; give an object such as "
+            f"{caller}: initializer {init!r} has parameters; give an object such as "
             f"dg.initializers.{_WITH_PARAMETERS[init]}"
         )
-    return _check.choice(who, "initializer", init, ["auto", *INITIALIZERS])
+    return check.choice(caller, "initializer", init, ["auto", *INITIALIZERS])
 
 
 def config(init: str | Initializer) -> str | dict[str, Any]:
-    """What a file keeps of ``init``."""
+    """The description of ``init`` in a file."""
     return init if isinstance(init, str) else init.config()
 
 

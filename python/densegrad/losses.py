@@ -19,8 +19,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from densegrad import _check, plan
-from densegrad._primitives import PRIMITIVES, names
+import numpy as np
+
+from densegrad._base import check
+from densegrad._base.configured import Configured
+from densegrad._base.plan import LossSpec, LossTerm
+from densegrad._base.primitives import PRIMITIVES, names
+from densegrad._base.types import FloatArray, IndexArray
+from densegrad.graph.transforms import value_and_grad
 
 __all__ = [
     "MAE",
@@ -44,24 +50,20 @@ __all__ = [
 
 
 @dataclass(frozen=True, repr=False)
-class Loss:
+class Loss(Configured):
     """The base of all losses. They are constants: equal where class and parameters are."""
 
     primitive: ClassVar[str]
 
     def __post_init__(self) -> None:
         row = PRIMITIVES[self.primitive]
-        for name, value in _check.attributes(type(self).__name__, row, self.attributes).items():
+        for name, value in check.attributes(type(self).__name__, row, self.attributes).items():
             object.__setattr__(self, name, value)
 
     @property
     def attributes(self) -> dict[str, float]:
         """The parameters by name."""
         return {a.name: getattr(self, a.name) for a in PRIMITIVES[self.primitive].attributes}
-
-    def __repr__(self) -> str:
-        shown = [f"{name}={value!r}" for name, value in _changed(self.primitive, self.attributes).items()]
-        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 class MSE(Loss):
@@ -242,7 +244,7 @@ class NLL(Loss):
     primitive = "nll"
 
 
-Given = str | Loss | Callable[..., Any]  # a function of Tensors: (prediction, y) or (prediction, y, sample_weight)
+OneLoss = str | Loss | Callable[..., Any]  # a function of Tensors: (prediction, y) or (prediction, y, sample_weight)
 
 
 @dataclass(frozen=True, repr=False)
@@ -258,7 +260,7 @@ class Sum:
     Sum(['mse', 'cross_entropy'], [1.0, 0.3])
     """
 
-    losses: Given | Sequence[Given] | Mapping[str, Given]
+    losses: OneLoss | Sequence[OneLoss] | Mapping[str, OneLoss]
     weights: Sequence[float] | Mapping[str, float] | None = None
 
     def __repr__(self) -> str:
@@ -266,7 +268,22 @@ class Sum:
         return f"Sum({', '.join(map(repr, shown))})"
 
 
-AnyLoss = Given | Sum | Sequence[Given] | Mapping[str, Given]  # what a user may give for a loss
+@dataclass(frozen=True)
+class FunctionLoss:
+    """A user's function of Tensors, with its gradient with respect to the prediction."""
+
+    function: Callable[..., Any]
+
+    def __call__(
+        self, prediction: FloatArray, y: FloatArray | IndexArray, sample_weight: FloatArray | None
+    ) -> tuple[float, FloatArray]:
+        """The mean loss over the rows, and its gradient."""
+        data = (y,) if sample_weight is None else (y, sample_weight)
+        value, slope = value_and_grad(self.function)(prediction, *data)
+        return float(value), np.ascontiguousarray(slope.numpy(), prediction.dtype)
+
+
+LossLike = OneLoss | Sum | Sequence[OneLoss] | Mapping[str, OneLoss]  # what a user may give for a loss
 
 _CLASSES: dict[str, type[Loss]] = {
     cls.primitive: cls
@@ -282,51 +299,51 @@ def available() -> dict[str, str]:
     return {name: PRIMITIVES[name].formula for name in names("loss")}
 
 
-def resolve(who: str, loss: Any) -> plan.Loss:
+def resolve(caller: str, loss: Any) -> LossSpec:
     """The loss a user named or made; ``prediction`` is filled in when a model is lowered."""
     if isinstance(loss, Loss):
-        return plan.Loss(loss.primitive, -1, loss.attributes)
+        return LossSpec(loss.primitive, -1, loss.attributes)
     if isinstance(loss, type) and issubclass(loss, Loss):
-        raise TypeError(f"{who}: expected loss as a name or an object, got the class {loss.__name__}; call it")
+        raise TypeError(f"{caller}: expected loss as a name or an object, got the class {loss.__name__}; call it")
     if callable(loss):
-        return plan.Loss("python", -1, {"function": loss})
-    row = _check.primitive(who, "loss", loss)
-    return plan.Loss(row.name, -1, _check.attributes(who, row, {}))
+        return LossSpec("python", -1, {"function": FunctionLoss(loss)})
+    row = check.primitive(caller, "loss", loss)
+    return LossSpec(row.name, -1, check.attributes(caller, row, {}))
 
 
-def resolve_sum(who: str, loss: Any, outputs: Sequence[str]) -> plan.Loss:
+def resolve_sum(caller: str, loss: Any, outputs: Sequence[str]) -> LossSpec:
     """The sum of a loss for each of the outputs."""
     given = loss if isinstance(loss, Sum) else Sum(loss)
     losses, weights = [given.losses] * len(outputs), [1.0] * len(outputs)
     if isinstance(given.losses, Mapping | list | tuple):
-        losses = _check.parts(who, "loss", given.losses, outputs)
+        losses = check.parts(caller, "loss", given.losses, outputs)
     if given.weights is not None:
-        weights = _check.parts(who, "loss_weights", given.weights, outputs)
-    resolved = [resolve(who, loss) for loss in losses]
+        weights = check.parts(caller, "loss_weights", given.weights, outputs)
+    resolved = [resolve(caller, loss) for loss in losses]
     if any(one.primitive == "python" for one in resolved):
-        raise ValueError(f"{who}: expected losses of the library for several outputs, got a function")
+        raise ValueError(f"{caller}: expected losses of the library for several outputs, got a function")
     terms = tuple(
-        plan.LossTerm(one.primitive, one.attributes, _check.real(who, "weight of a loss", weight, 0.0))
+        LossTerm(one.primitive, one.attributes, check.real(caller, "weight of a loss", weight, 0.0))
         for one, weight in zip(resolved, weights, strict=True)
     )
     if not any(term.weight for term in terms):
-        raise ValueError(f"{who}: expected a loss of positive weight, got {len(terms)} of weight 0")
-    return plan.Loss("sum", -1, {}, terms)
+        raise ValueError(f"{caller}: expected a loss of positive weight, got {len(terms)} of weight 0")
+    return LossSpec("sum", -1, {}, terms)
 
 
-def named(loss: plan.Loss) -> Given | Sum:
-    """What a user would write: the name, or an object where a parameter is not at its default."""
-    each = [_named(term) for term in loss.each()]
+def as_written(loss: LossSpec) -> OneLoss | Sum:
+    """The loss as a user writes it: the name, or an object where a parameter is not at its default."""
+    each = [_term_as_written(term) for term in loss.each()]
     if not loss.terms:
         return each[0]
     weights = [term.weight for term in loss.terms]
     return Sum(each, None if set(weights) == {1.0} else weights)
 
 
-def _named(term: plan.LossTerm) -> Given:
+def _term_as_written(term: LossTerm) -> OneLoss:
     if term.primitive == "python":
-        function: Given = term.attributes["function"]
-        return function
+        wrapped: FunctionLoss = term.attributes["function"]
+        return wrapped.function
     if not _changed(term.primitive, term.attributes):
         return term.primitive
     return _CLASSES[term.primitive](**term.attributes)
@@ -342,17 +359,17 @@ def to_json(loss: Any) -> Any:
     return {"name": loss.primitive, **loss.attributes} if isinstance(loss, Loss) else loss
 
 
-def from_json(who: str, described: Any) -> Any:
+def from_json(caller: str, described: Any) -> Any:
     """The loss that a file describes."""
     if described is None:
         return None
     if isinstance(described, dict) and "sum" in described:
-        return Sum([from_json(who, one) for one in described["sum"]], described["weights"])
+        return Sum([from_json(caller, one) for one in described["sum"]], described["weights"])
     if not isinstance(described, dict):
-        return _check.primitive(who, "loss", described).name
+        return check.primitive(caller, "loss", described).name
     attributes = {key: value for key, value in described.items() if key != "name"}
-    row = _check.primitive(who, "loss", described["name"])
-    return _named(plan.LossTerm(row.name, _check.attributes(who, row, attributes)))
+    row = check.primitive(caller, "loss", described["name"])
+    return _term_as_written(LossTerm(row.name, check.attributes(caller, row, attributes)))
 
 
 def _changed(primitive: str, attributes: Any) -> dict[str, float]:

@@ -1,11 +1,12 @@
 """Metrics: what a user reads beside the loss.
 
 Each takes (prediction, target, sample_weight) and gives a number. A metric without parameters is a name, one with
-parameters an object, and any function of these three arguments will do. The numbers are scikit-learn's, and where
-it warns of something undefined, its ``zero_division=0`` or NaN is given in silence.
+parameters an object, and any function of these three arguments will do; where it has an attribute
+``higher_is_better``, callbacks go by that. The numbers are scikit-learn's, and where it warns of something undefined,
+its ``zero_division=0`` or NaN is given in silence.
 
-Classes are answered in one of three ways: integer labels (batch,) of two or more outputs, whose answer is the
-largest output; one output, yes where it is at least 1/2; or a target of the prediction's shape (batch, outputs),
+Classes are predicted in one of three ways: integer labels (batch,) of two or more outputs, of which the largest is
+predicted; one output, yes where it is at least 1/2; or a target of the prediction's shape (batch, outputs),
 several yes-or-no questions at once.
 """
 
@@ -14,13 +15,29 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from densegrad import _check
-from densegrad._configured import Configured
-from densegrad._numpy.types import FloatArray, IndexArray
+from densegrad._base import check
+from densegrad._base.configured import Configured
+from densegrad._base.types import FloatArray, IndexArray
+
+__all__ = [
+    "F1",
+    "ClassMetric",
+    "Metric",
+    "Precision",
+    "Recall",
+    "TopK",
+    "accuracy",
+    "confusion_matrix",
+    "mae",
+    "r2",
+    "rmse",
+    "roc_auc",
+]
+
 
 Metric = Callable[..., float]
 
@@ -28,14 +45,28 @@ _AVERAGES = ("auto", "binary", "macro", "micro", "weighted")
 _TAKEN = ("loss", "seconds")  # a history's own columns
 
 
+_Function = TypeVar("_Function", bound=Metric)
+
+
+def _metric(*, higher_is_better: bool, takes_labels: bool) -> Callable[[_Function], _Function]:
+    """Let a function carry its direction, and whether one-hot targets are turned into labels for it."""
+
+    def marked(function: _Function) -> _Function:
+        vars(function).update(higher_is_better=higher_is_better, takes_labels=takes_labels)
+        return function
+
+    return marked
+
+
 # ---- of classes
 
 
+@_metric(higher_is_better=True, takes_labels=True)
 def accuracy(prediction: Any, target: Any, sample_weight: FloatArray | None = None) -> float:
-    """Share of right answers, between 0 and 1.
+    """Share of right predictions, between 0 and 1.
 
-    With integer labels (batch,) the answer of a row of two or more outputs is its largest one. A target of
-    the prediction's shape is compared element by element, both sides cut at 1/2: one output, or several
+    With integer labels (batch,) the prediction of a row of two or more outputs is its largest one. A target
+    of the prediction's shape is compared element by element, both sides cut at 1/2: one output, or several
     yes-or-no questions. One-hot targets are turned into labels by ``target.argmax(axis=1)``.
 
     Args:
@@ -47,9 +78,9 @@ def accuracy(prediction: Any, target: Any, sample_weight: FloatArray | None = No
     >>> accuracy([[0.1, 0.9], [0.8, 0.2]], [1, 1])
     0.5
     """
-    p = _check.numeric("accuracy", "prediction", prediction)
-    t = _check.numeric("accuracy", "target", target)
-    _check.some_rows("accuracy", "prediction", p)
+    p = check.numeric("accuracy", "prediction", prediction)
+    t = check.numeric("accuracy", "target", target)
+    check.some_rows("accuracy", "prediction", p)
     if p.ndim == 2 and t.shape == p.shape[:1] and p.shape[1] > 1:
         right = (p.argmax(axis=1) == t).astype(np.float64)
     else:
@@ -60,11 +91,19 @@ def accuracy(prediction: Any, target: Any, sample_weight: FloatArray | None = No
 
 
 class ClassMetric(Configured):
-    """The base of the metrics of classes that have parameters."""
+    """The base of the metrics of classes that have parameters.
+
+    Attributes:
+        higher_is_better: The direction, which callbacks ask for.
+        takes_labels: Whether one-hot targets are turned into labels for it.
+    """
+
+    higher_is_better: ClassVar[bool] = True
+    takes_labels: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
-        """What a history calls it."""
+        """Its name in a history."""
         raise NotImplementedError
 
     def __call__(self, prediction: Any, target: Any, sample_weight: FloatArray | None = None) -> float:
@@ -84,14 +123,14 @@ class TopK(ClassMetric):
     """
 
     def __init__(self, k: int) -> None:
-        self.k = _check.count("TopK", "k", k)
+        self.k = check.count("TopK", "k", k)
 
     @property
     def name(self) -> str:
         return f"top_{self.k}_accuracy"
 
     def __call__(self, prediction: Any, target: Any, sample_weight: FloatArray | None = None) -> float:
-        p, t, weight = _answered(self.name, prediction, target, sample_weight)
+        p, t, weight = _classified(self.name, prediction, target, sample_weight)
         if t.ndim != 1:
             raise ValueError(
                 f"{self.name}: expected labels of shape ({len(p)},) and at least 2 outputs, "
@@ -109,14 +148,14 @@ class _ByClass(ClassMetric):
     _base: ClassVar[str]
 
     def __init__(self, average: str = "auto") -> None:
-        self.average = _check.choice(type(self).__name__, "average", average, _AVERAGES)
+        self.average = check.choice(type(self).__name__, "average", average, _AVERAGES)
 
     @property
     def name(self) -> str:
         return self._base if self.average in ("auto", "binary") else f"{self._base}_{self.average}"
 
     def __call__(self, prediction: Any, target: Any, sample_weight: FloatArray | None = None) -> float:
-        p, t, weight = _answered(self.name, prediction, target, sample_weight)
+        p, t, weight = _classified(self.name, prediction, target, sample_weight)
         several = p.shape[1] > 2 or (t.ndim == 2 and p.shape[1] > 1)
         average = self.average
         if average == "auto":
@@ -138,17 +177,17 @@ class _ByClass(ClassMetric):
             return float(ratio.mean())
         return float(np.average(ratio, weights=support))
 
-    def _ratio(self, hits: FloatArray, answered: FloatArray, actual: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Numerator and denominator from the weights of right answers, of all answers and of all rows of a class."""
+    def _ratio(self, hits: FloatArray, predicted: FloatArray, actual: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Numerator and denominator from a class's weights of right predictions, all predictions and all rows."""
         raise NotImplementedError
 
 
 class Precision(_ByClass):
-    """Share of the rows answered with a class that are of it; 0 where no row is.
+    """Share of the rows predicted as a class that are of it; 0 where no row is.
 
     Args:
         average: What is done with several classes. ``"binary"``: class 1 counts, or the yes of one output.
-            ``"macro"``: mean over the classes that occur among labels or answers. ``"weighted"``: that mean
+            ``"macro"``: mean over the classes that occur among labels or predictions. ``"weighted"``: that mean
             weighted by each class's rows. ``"micro"``: one share over all classes. ``"auto"``: binary for one
             output or two classes, macro otherwise.
 
@@ -159,12 +198,12 @@ class Precision(_ByClass):
 
     _base = "precision"
 
-    def _ratio(self, hits: FloatArray, answered: FloatArray, actual: FloatArray) -> tuple[FloatArray, FloatArray]:
-        return hits, answered
+    def _ratio(self, hits: FloatArray, predicted: FloatArray, actual: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return hits, predicted
 
 
 class Recall(_ByClass):
-    """Share of the rows of a class that are answered with it; 0 where there are none.
+    """Share of the rows of a class that are predicted as it; 0 where there are none.
 
     Args:
         average: As for ``Precision``.
@@ -176,12 +215,12 @@ class Recall(_ByClass):
 
     _base = "recall"
 
-    def _ratio(self, hits: FloatArray, answered: FloatArray, actual: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def _ratio(self, hits: FloatArray, predicted: FloatArray, actual: FloatArray) -> tuple[FloatArray, FloatArray]:
         return hits, actual
 
 
 class F1(_ByClass):
-    """2 precision recall / (precision + recall), by class; 0 where a class is neither answered nor there.
+    """2 precision recall / (precision + recall), by class; 0 where a class is neither predicted nor there.
 
     Args:
         average: As for ``Precision``.
@@ -193,10 +232,11 @@ class F1(_ByClass):
 
     _base = "f1"
 
-    def _ratio(self, hits: FloatArray, answered: FloatArray, actual: FloatArray) -> tuple[FloatArray, FloatArray]:
-        return 2 * hits, answered + actual
+    def _ratio(self, hits: FloatArray, predicted: FloatArray, actual: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return 2 * hits, predicted + actual
 
 
+@_metric(higher_is_better=True, takes_labels=True)
 def roc_auc(prediction: Any, target: Any, sample_weight: FloatArray | None = None) -> float:
     """Chance that a row of the class scores above one that is not, ties counting half: the area under the ROC curve.
 
@@ -213,7 +253,7 @@ def roc_auc(prediction: Any, target: Any, sample_weight: FloatArray | None = Non
     >>> dg.metrics.roc_auc([[0.1], [0.4], [0.35], [0.8]], [0, 0, 1, 1])
     0.75
     """
-    p, t, weight = _answered("roc_auc", prediction, target, sample_weight)
+    p, t, weight = _classified("roc_auc", prediction, target, sample_weight)
     if t.ndim == 1:
         classes = range(p.shape[1]) if p.shape[1] > 2 else [1]
         return float(np.mean([_area(p[:, label], t == label, weight) for label in classes]))
@@ -221,7 +261,7 @@ def roc_auc(prediction: Any, target: Any, sample_weight: FloatArray | None = Non
 
 
 def confusion_matrix(prediction: Any, target: Any, sample_weight: FloatArray | None = None) -> FloatArray | IndexArray:
-    """How many rows of class i (a line) were answered with class j (a column), or their weight.
+    """How many rows of class i (a line) were predicted as class j (a column), or their weight.
 
     Args:
         prediction: Probabilities or scores, (batch, outputs).
@@ -236,11 +276,11 @@ def confusion_matrix(prediction: Any, target: Any, sample_weight: FloatArray | N
     array([[0, 1],
            [1, 2]])
     """
-    p, t, weight = _answered("confusion_matrix", prediction, target, sample_weight)
+    p, t, weight = _classified("confusion_matrix", prediction, target, sample_weight)
     if t.ndim == 2 and p.shape[1] > 1:
         raise ValueError(f"confusion_matrix: expected labels of shape ({len(p)},), got {t.shape}")
-    answers, labels, classes = _labelled(p, t)
-    places = labels * classes + answers
+    predictions, labels, classes = _labelled(p, t)
+    places = labels * classes + predictions
     weights = None if sample_weight is None else weight
     return np.bincount(places, weights, classes * classes).reshape(classes, classes)
 
@@ -248,6 +288,7 @@ def confusion_matrix(prediction: Any, target: Any, sample_weight: FloatArray | N
 # ---- of values
 
 
+@_metric(higher_is_better=True, takes_labels=False)
 def r2(prediction: Any, target: Any, sample_weight: FloatArray | None = None) -> float:
     """1 - sum w (t - p)^2 / sum w (t - mean(t))^2, the mean over the outputs: 1 is perfect, 0 the mean's own score.
 
@@ -272,6 +313,7 @@ def r2(prediction: Any, target: Any, sample_weight: FloatArray | None = None) ->
     return float(np.mean(1 - ratio))
 
 
+@_metric(higher_is_better=False, takes_labels=False)
 def mae(prediction: Any, target: Any, sample_weight: FloatArray | None = None) -> float:
     """Mean of abs(p - t) over rows and outputs, as in the arguments of ``r2``.
 
@@ -283,6 +325,7 @@ def mae(prediction: Any, target: Any, sample_weight: FloatArray | None = None) -
     return float(np.average(np.abs(p - t).mean(axis=1), weights=weight))
 
 
+@_metric(higher_is_better=False, takes_labels=False)
 def rmse(prediction: Any, target: Any, sample_weight: FloatArray | None = None) -> float:
     """sqrt(mean over the rows of (p - t)^2), the mean over the outputs; arguments as for ``r2``.
 
@@ -310,28 +353,34 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def check(who: str, metrics: Any) -> dict[str, Metric]:
+def resolve(caller: str, metrics: Any) -> dict[str, Metric]:
     """The metrics by the name that a history gives each; names, objects and functions are taken."""
     if isinstance(metrics, str) or not isinstance(metrics, Iterable):
-        raise TypeError(f"{who}: expected metrics as a list of names, got {metrics!r}")
+        raise TypeError(f"{caller}: expected metrics as a list of names, got {metrics!r}")
     named: dict[str, Metric] = {}
     for given in metrics:
-        name, metric = _named(who, given)
+        name, metric = _named(caller, given)
         if named.setdefault(name, metric) is not metric:
-            raise ValueError(f"{who}: expected metrics of different names, got two called {name!r}")
+            raise ValueError(f"{caller}: expected metrics of different names, got two called {name!r}")
         if name in _TAKEN:
-            raise ValueError(f"{who}: expected a metric of another name than {' and '.join(_TAKEN)}, got {name!r}")
+            raise ValueError(f"{caller}: expected a metric of another name than {' and '.join(_TAKEN)}, got {name!r}")
     return named
 
 
 def is_own(metric: Metric) -> bool:
-    """Whether this module has it; a user's own is called with just what the loss reads."""
+    """Tell whether this module has it; a user's own is called with just what the loss reads."""
     return getattr(metric, "__module__", None) == __name__
 
 
+def higher_is_better(metric: Metric) -> bool | None:
+    """The direction that a metric tells as ``higher_is_better``; ``None`` where it tells none."""
+    higher: bool | None = getattr(metric, "higher_is_better", None)
+    return higher
+
+
 def takes_labels(metric: Metric) -> bool:
-    """Whether one-hot targets are turned into labels for it."""
-    return is_own(metric) and metric not in (r2, mae, rmse)
+    """Tell whether one-hot targets are turned into labels for it."""
+    return bool(getattr(metric, "takes_labels", False))
 
 
 def score(name: str, metric: Metric, prediction: Any, target: Any, sample_weight: Any) -> float:
@@ -343,15 +392,15 @@ def score(name: str, metric: Metric, prediction: Any, target: Any, sample_weight
     return float(number)
 
 
-def _named(who: str, given: Any) -> tuple[str, Metric]:
+def _named(caller: str, given: Any) -> tuple[str, Metric]:
     if isinstance(given, str):
         if top := re.fullmatch("top_([0-9]+)_accuracy", given):
             return given, TopK(int(top[1]))
-        return given, METRICS[_check.choice(who, "metric", given, METRICS)]
+        return given, METRICS[check.choice(caller, "metric", given, METRICS)]
     if isinstance(given, type) or not callable(given):
         raise TypeError(
-            f"{who}: expected metric as a name such as 'accuracy', an object such as dg.metrics.TopK(5) or a function "
-            f"(prediction, target, sample_weight) -> number, got {given!r}"
+            f"{caller}: expected metric as a name such as 'accuracy', an object such as dg.metrics.TopK(5) or a "
+            f"function (prediction, target, sample_weight) -> number, got {given!r}"
         )
     name = given.name if isinstance(given, ClassMetric) else getattr(given, "__name__", type(given).__name__)
     try:
@@ -360,7 +409,7 @@ def _named(who: str, given: Any) -> tuple[str, Metric]:
         pass  # some builtins do not tell their arguments
     except TypeError as error:
         raise TypeError(
-            f"{who}: expected metric {name!r} to take (prediction, target, sample_weight): {error}"
+            f"{caller}: expected metric {name!r} to take (prediction, target, sample_weight): {error}"
         ) from None
     return name, given
 
@@ -368,51 +417,51 @@ def _named(who: str, given: Any) -> tuple[str, Metric]:
 # ---- inside
 
 
-def _answered(
-    who: str, prediction: Any, target: Any, sample_weight: Any
+def _classified(
+    caller: str, prediction: Any, target: Any, sample_weight: Any
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], FloatArray]:
     """p (batch, outputs); the target as (batch,) labels or (batch, outputs) of yes or no; weights (batch,)."""
-    p = _rows(who, _check.numeric(who, "prediction", prediction))
-    t = _check.numeric(who, "target", target)
+    p = _rows(caller, check.numeric(caller, "prediction", prediction))
+    t = check.numeric(caller, "target", target)
     if p.shape[1] > 1 and t.shape == p.shape[:1]:
-        t = _check.labels(who, t, len(p), p.shape[1])
+        t = check.labels(caller, t, len(p), p.shape[1])
     else:
-        yes = _alike(who, p, _check.array(who, "target", t, "float64"), labels=True)
-        _check.probabilities(who, "target", yes)
+        yes = _alike(caller, p, check.array(caller, "target", t, "float64"), labels=True)
+        check.probabilities(caller, "target", yes)
         t = yes >= 0.5
-    return p, t, _weights(who, sample_weight, len(p))
+    return p, t, _weights(caller, sample_weight, len(p))
 
 
-def _valued(who: str, prediction: Any, target: Any, sample_weight: Any) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _valued(caller: str, prediction: Any, target: Any, sample_weight: Any) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Prediction and target as (batch, outputs) of float64, weights as (batch,)."""
-    p = _rows(who, _check.converted(who, "prediction", prediction, "float64"))
-    t = _alike(who, p, _check.array(who, "target", target, "float64"), labels=False)
-    return p, t, _weights(who, sample_weight, len(p))
+    p = _rows(caller, check.converted(caller, "prediction", prediction, "float64"))
+    t = _alike(caller, p, check.array(caller, "target", target, "float64"), labels=False)
+    return p, t, _weights(caller, sample_weight, len(p))
 
 
-def _rows(who: str, p: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _rows(caller: str, p: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if p.ndim not in (1, 2) or (p.ndim == 2 and p.shape[1] == 0):
-        raise ValueError(f"{who}: expected prediction of shape (batch, outputs), got {p.shape}")
-    _check.some_rows(who, "prediction", p)
+        raise ValueError(f"{caller}: expected prediction of shape (batch, outputs), got {p.shape}")
+    check.some_rows(caller, "prediction", p)
     return p.reshape(len(p), -1)
 
 
-def _alike(who: str, p: np.ndarray[Any, Any], t: FloatArray, *, labels: bool) -> FloatArray:
+def _alike(caller: str, p: np.ndarray[Any, Any], t: FloatArray, *, labels: bool) -> FloatArray:
     """The target in the shape of p, which a (batch,) target of one output has not yet."""
     flat = p.shape[1] == 1
     if t.shape != p.shape and not (flat and t.shape == (len(p),)):
         also = f" or ({len(p)},)" if flat or labels else ""
-        raise ValueError(f"{who}: expected target of shape {p.shape}{also}, got {t.shape}")
+        raise ValueError(f"{caller}: expected target of shape {p.shape}{also}, got {t.shape}")
     return t.reshape(p.shape)
 
 
-def _weights(who: str, sample_weight: Any, rows: int) -> FloatArray:
-    weights = _check.sample_weight(who, sample_weight, rows, "float64")
+def _weights(caller: str, sample_weight: Any, rows: int) -> FloatArray:
+    weights = check.sample_weight(caller, sample_weight, rows, "float64")
     return np.ones(rows) if weights is None else weights
 
 
 def _labelled(p: np.ndarray[Any, Any], t: np.ndarray[Any, Any]) -> tuple[IndexArray, IndexArray, int]:
-    """Answers, labels and the number of classes, for labels or one output."""
+    """Predictions, labels and the number of classes, for labels or one output."""
     if t.ndim == 1:
         return p.argmax(axis=1), t, p.shape[1]
     return (p[:, 0] >= 0.5).astype(np.int64), t[:, 0].astype(np.int64), 2
@@ -421,17 +470,18 @@ def _labelled(p: np.ndarray[Any, Any], t: np.ndarray[Any, Any]) -> tuple[IndexAr
 def _counts(
     p: np.ndarray[Any, Any], t: np.ndarray[Any, Any], weight: FloatArray
 ) -> tuple[FloatArray, np.ndarray[Any, np.dtype[np.bool_]]]:
-    """By class or yes-or-no output: the weights (3, classes) of right answers, of all answers and of all rows, and
-    whether a row has the class or an answer names it; a question is always there.
+    """By class or yes-or-no output: the weights (3, classes) of right predictions, of all predictions and of all rows.
+
+    And whether a row has the class or a prediction names it; a question is always there.
     """
     if t.ndim == 2 and p.shape[1] > 1:
         yes = p >= 0.5
         return np.stack([weight @ (yes & t), weight @ yes, weight @ t]), np.full(p.shape[1], True)
-    answers, labels, classes = _labelled(p, t)
-    hits = np.bincount(labels, weight * (answers == labels), classes)
-    answered, actual = np.bincount(answers, weight, classes), np.bincount(labels, weight, classes)
-    occurs = np.bincount(answers, minlength=classes) + np.bincount(labels, minlength=classes) > 0
-    return np.stack([hits, answered, actual]), occurs
+    predictions, labels, classes = _labelled(p, t)
+    hits = np.bincount(labels, weight * (predictions == labels), classes)
+    predicted, actual = np.bincount(predictions, weight, classes), np.bincount(labels, weight, classes)
+    occurs = np.bincount(predictions, minlength=classes) + np.bincount(labels, minlength=classes) > 0
+    return np.stack([hits, predicted, actual]), occurs
 
 
 def _area(p: np.ndarray[Any, Any], yes: np.ndarray[Any, Any], weight: FloatArray) -> float:

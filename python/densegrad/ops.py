@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from densegrad import _backend, _check
-from densegrad._numpy.types import FloatArray
+from densegrad._base import check
+from densegrad._base.types import FloatArray
+from densegrad._plan import backend
 
 __all__ = [
     "activation_backward",
@@ -40,14 +41,14 @@ def dense_forward(x: Any, w: Any, b: Any = None, *, out: FloatArray | None = Non
     >>> ops.dense_forward([[1.0, 2.0]], [[1.0, 0.0], [3.0, -1.0]], [0.5, 0.5])
     array([[ 7.5, -1.5]])
     """
-    who = "dense_forward"
-    x, w, b = _arrays(who, x=x, w=w, b=b)
-    _shape(who, "x", x, (None, None))
-    _shape(who, "w", w, (x.shape[1], None))
+    caller = "dense_forward"
+    x, w, b = _arrays(caller, x=x, w=w, b=b)
+    _shape(caller, "x", x, (None, None))
+    _shape(caller, "w", w, (x.shape[1], None))
     if b is not None:
-        _shape(who, "b", b, (w.shape[1],))
-    _out(who, out, (len(x), w.shape[1]), x.dtype, apart_from=(x, w, b))
-    z: FloatArray = _backend.active().dense_forward(x, w, b, out=out)
+        _shape(caller, "b", b, (w.shape[1],))
+    _out(caller, out, (len(x), w.shape[1]), x.dtype, apart_from=(x, w, b))
+    z: FloatArray = backend.active().dense_forward(x, w, b, out=out)
     return z
 
 
@@ -65,17 +66,17 @@ def dense_backward(
     Returns:
         dx (batch, in_features), dw (in_features, out_features), db (out_features,).
     """
-    who = "dense_backward"
-    dz, x, w = _arrays(who, dz=dz, x=x, w=w)
-    _shape(who, "x", x, (None, None))
-    _shape(who, "w", w, (x.shape[1], None))
-    _shape(who, "dz", dz, (len(x), w.shape[1]))
+    caller = "dense_backward"
+    dz, x, w = _arrays(caller, dz=dz, x=x, w=w)
+    _shape(caller, "x", x, (None, None))
+    _shape(caller, "w", w, (x.shape[1], None))
+    _shape(caller, "dz", dz, (len(x), w.shape[1]))
     if out is not None:
         if len(out) != 3:
-            raise ValueError(f"{who}: expected out as three arrays (dx, dw, db), got {len(out)}")
+            raise ValueError(f"{caller}: expected out as three arrays (dx, dw, db), got {len(out)}")
         for part, shape in zip(out, (x.shape, w.shape, w.shape[1:]), strict=True):
-            _out(who, part, shape, x.dtype, apart_from=(dz, x, w, *(other for other in out if other is not part)))
-    result: tuple[FloatArray, FloatArray, FloatArray] = _backend.active().dense_backward(dz, x, w, out=out)
+            _out(caller, part, shape, x.dtype, apart_from=(dz, x, w, *(other for other in out if other is not part)))
+    result: tuple[FloatArray, FloatArray, FloatArray] = backend.active().dense_backward(dz, x, w, out=out)
     return result
 
 
@@ -91,13 +92,13 @@ def activation_forward(name: str, z: Any, *, out: FloatArray | None = None, **at
     >>> ops.activation_forward("softmax", [2.0, 3.0, 4.0]).round(4)
     array([0.09  , 0.2447, 0.6652])
     """
-    who = "activation_forward"
-    row = _check.primitive(who, "activation", name)
-    (z,) = _arrays(who, allow_infinite=True, z=z)
-    _axes(who, "z", z)
-    _out(who, out, z.shape, z.dtype)
-    y: FloatArray = _backend.active().activation_forward(
-        row.name, z, out=out, **_check.attributes(who, row, attributes)
+    caller = "activation_forward"
+    row = check.primitive(caller, "activation", name)
+    (z,) = _arrays(caller, allow_infinite=True, z=z)
+    _axes(caller, "z", z)
+    _out(caller, out, z.shape, z.dtype)
+    y: FloatArray = backend.active().activation_forward(
+        row.name, z, out=out, **check.attributes(caller, row, attributes)
     )
     return y
 
@@ -113,15 +114,15 @@ def activation_backward(
         z, y: As ``activation_forward`` took and gave them.
         out: Where dz is written; may be dy.
     """
-    who = "activation_backward"
-    row = _check.primitive(who, "activation", name)
-    dy, z, y = _arrays(who, allow_infinite=True, dy=dy, z=z, y=y)
-    _axes(who, "z", z)
-    _shape(who, "dy", dy, z.shape)
-    _shape(who, "y", y, z.shape)
-    _out(who, out, z.shape, z.dtype)
-    dz: FloatArray = _backend.active().activation_backward(
-        row.name, dy, z, y, out=out, **_check.attributes(who, row, attributes)
+    caller = "activation_backward"
+    row = check.primitive(caller, "activation", name)
+    dy, z, y = _arrays(caller, allow_infinite=True, dy=dy, z=z, y=y)
+    _axes(caller, "z", z)
+    _shape(caller, "dy", dy, z.shape)
+    _shape(caller, "y", y, z.shape)
+    _out(caller, out, z.shape, z.dtype)
+    dz: FloatArray = backend.active().activation_backward(
+        row.name, dy, z, y, out=out, **check.attributes(caller, row, attributes)
     )
     return dz
 
@@ -151,18 +152,18 @@ def loss(
     >>> gradient.round(4)
     array([[ 0.09  , -0.7553,  0.6652]])
     """
-    who = "loss"
-    row = _check.primitive(who, "loss", name)
-    (p,) = _arrays(who, allow_infinite=True, prediction=prediction)
-    _shape(who, "prediction", p, (None, None))
-    _check.some_rows(who, "prediction", p)
-    t = _check.targets(who, row, target, len(p), p.shape[1], p.dtype.name)
-    s = _check.sample_weight(who, sample_weight, len(p), p.dtype.name)
-    _out(who, out, p.shape, p.dtype, apart_from=(p, t, s))
+    caller = "loss"
+    row = check.primitive(caller, "loss", name)
+    (p,) = _arrays(caller, allow_infinite=True, prediction=prediction)
+    _shape(caller, "prediction", p, (None, None))
+    check.some_rows(caller, "prediction", p)
+    t = check.targets(caller, row, target, len(p), p.shape[1], p.dtype.name)
+    s = check.sample_weight(caller, sample_weight, len(p), p.dtype.name)
+    _out(caller, out, p.shape, p.dtype, apart_from=(p, t, s))
     if row.name == "binary_cross_entropy":
-        _check.probabilities(who, "prediction", p)
-    result: tuple[float, FloatArray] = _backend.active().loss(
-        row.name, p, t, s, out=out, **_check.attributes(who, row, attributes)
+        check.probabilities(caller, "prediction", p)
+    result: tuple[float, FloatArray] = backend.active().loss(
+        row.name, p, t, s, out=out, **check.attributes(caller, row, attributes)
     )
     return result
 
@@ -185,28 +186,28 @@ def optimizer_update(
         step: Updates made before.
         lr: Learning rate.
     """
-    who = "optimizer_update"
-    row = _check.primitive(who, "optimizer", name)
-    _in_place(who, "parameters", parameters)
-    (gradients,) = _arrays(who, allow_infinite=True, gradients=gradients)
-    _shape(who, "gradients", gradients, parameters.shape)
+    caller = "optimizer_update"
+    row = check.primitive(caller, "optimizer", name)
+    _in_place(caller, "parameters", parameters)
+    (gradients,) = _arrays(caller, allow_infinite=True, gradients=gradients)
+    _shape(caller, "gradients", gradients, parameters.shape)
     if gradients.dtype != parameters.dtype:
         gradients = gradients.astype(parameters.dtype)
     if row.state:
         if state is None:
-            raise TypeError(f"{who}: {name} expects a state of shape ({row.state}, {parameters.size}), got None")
-        _in_place(who, "state", state)
-        _shape(who, "state", state, (row.state, parameters.size))
+            raise TypeError(f"{caller}: {name} expects a state of shape ({row.state}, {parameters.size}), got None")
+        _in_place(caller, "state", state)
+        _shape(caller, "state", state, (row.state, parameters.size))
         if state.dtype != parameters.dtype:
-            raise TypeError(f"{who}: expected state of {parameters.dtype}, as the parameters, got {state.dtype}")
-    _backend.active().optimizer_update(
+            raise TypeError(f"{caller}: expected state of {parameters.dtype}, as the parameters, got {state.dtype}")
+    backend.active().optimizer_update(
         row.name,
         parameters,
         gradients,
         state if row.state else None,
-        _check.count(who, "step", step, low=0),
-        _check.real(who, "lr", lr, 0.0),
-        **_check.attributes(who, row, attributes),
+        check.count(caller, "step", step, low=0),
+        check.real(caller, "lr", lr, 0.0),
+        **check.attributes(caller, row, attributes),
     )
 
 
@@ -215,42 +216,44 @@ def sgd_update(parameters: FloatArray, gradients: FloatArray, lr: float) -> None
     optimizer_update("sgd", parameters, gradients, None, 0, lr)
 
 
-def _arrays(who: str, *, allow_infinite: bool = False, **values: Any) -> list[Any]:
+def _arrays(caller: str, *, allow_infinite: bool = False, **values: Any) -> list[Any]:
     """All arguments in one dtype: float32 where every array is float32, else float64."""
-    raw = {what: _check.numeric(who, what, value) for what, value in values.items() if value is not None}
+    raw = {what: check.numeric(caller, what, value) for what, value in values.items() if value is not None}
     dtype = "float32" if all(a.dtype.newbyteorder("=") == np.float32 for a in raw.values()) else "float64"
-    convert = _check.converted if allow_infinite else _check.array
-    return [None if value is None else convert(who, what, raw[what], dtype) for what, value in values.items()]
+    convert = check.converted if allow_infinite else check.array
+    return [None if value is None else convert(caller, what, raw[what], dtype) for what, value in values.items()]
 
 
-def _shape(who: str, what: str, a: FloatArray, expected: tuple[int | None, ...]) -> None:
+def _shape(caller: str, what: str, a: FloatArray, expected: tuple[int | None, ...]) -> None:
     if len(a.shape) != len(expected) or any(n not in (None, m) for n, m in zip(expected, a.shape, strict=True)):
         shown = ", ".join("any" if n is None else str(n) for n in expected)
-        raise ValueError(f"{who}: expected {what} of shape ({shown}{',' if len(expected) == 1 else ''}), got {a.shape}")
-
-
-def _axes(who: str, what: str, a: FloatArray) -> None:
-    if a.ndim == 0 or a.shape[-1] == 0:
         raise ValueError(
-            f"{who}: expected {what} with at least one axis and its last one not empty, got shape {a.shape}"
+            f"{caller}: expected {what} of shape ({shown}{',' if len(expected) == 1 else ''}), got {a.shape}"
         )
 
 
-def _in_place(who: str, what: str, a: Any) -> None:
-    if not isinstance(a, np.ndarray) or a.dtype.name not in _check.DTYPES or not a.dtype.isnative:
-        came = f"an array of {a.dtype}" if isinstance(a, np.ndarray) else type(a).__name__
-        raise TypeError(f"{who}: expected {what} as a float32 or float64 array to write into, got {came}")
+def _axes(caller: str, what: str, a: FloatArray) -> None:
+    if a.ndim == 0 or a.shape[-1] == 0:
+        raise ValueError(
+            f"{caller}: expected {what} with at least one axis and its last one not empty, got shape {a.shape}"
+        )
+
+
+def _in_place(caller: str, what: str, a: Any) -> None:
+    if not isinstance(a, np.ndarray) or a.dtype.name not in check.DTYPES or not a.dtype.isnative:
+        got = f"an array of {a.dtype}" if isinstance(a, np.ndarray) else type(a).__name__
+        raise TypeError(f"{caller}: expected {what} as a float32 or float64 array to write into, got {got}")
     if not (a.flags.c_contiguous and a.flags.writeable):
-        raise ValueError(f"{who}: expected {what} contiguous and writeable, to write into it")
+        raise ValueError(f"{caller}: expected {what} contiguous and writeable, to write into it")
 
 
 def _out(
-    who: str, out: FloatArray | None, shape: tuple[int, ...], dtype: Any, apart_from: tuple[Any, ...] = ()
+    caller: str, out: FloatArray | None, shape: tuple[int, ...], dtype: Any, apart_from: tuple[Any, ...] = ()
 ) -> None:
     if out is None:
         return
-    _in_place(who, "out", out)
+    _in_place(caller, "out", out)
     if out.shape != shape or out.dtype != dtype:
-        raise ValueError(f"{who}: expected out of shape {shape} and dtype {dtype}, got {out.shape} and {out.dtype}")
+        raise ValueError(f"{caller}: expected out of shape {shape} and dtype {dtype}, got {out.shape} and {out.dtype}")
     if any(other is not None and np.may_share_memory(out, other) for other in apart_from):
-        raise ValueError(f"{who}: expected out apart from the other arrays in memory, got one that overlaps")
+        raise ValueError(f"{caller}: expected out apart from the other arrays in memory, got one that overlaps")

@@ -12,27 +12,67 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypedDict, TypeVar, overload
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypedDict, TypeVar, overload
 
 import numpy as np
 
-from densegrad import _check, plan, schedules
-from densegrad._memory import aligned_zeros
-from densegrad._numpy.types import FloatArray
-from densegrad._primitives import BELOW_ONE, PRIMITIVES
+from densegrad import schedules
+from densegrad._base import check
+from densegrad._base.configured import REQUIRED, Configured
+from densegrad._base.memory import aligned_zeros
+from densegrad._base.plan import OptimizerSpec, Slot
+from densegrad._base.primitives import BELOW_ONE, PRIMITIVES
+from densegrad._base.types import FloatArray
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing_extensions import Self, Unpack
 
-    from densegrad.model import BaseModel
+__all__ = [
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Lion",
+    "NAdam",
+    "Optimizer",
+    "RMSprop",
+]
+
 
 _LINE = 16  # numbers of float32 in a cache line
 
 Value = TypeVar("Value")
 
 
+class Parametrized(Protocol):
+    """A model, as far as optimisers know it."""
+
+    @property
+    def parameters(self) -> FloatArray:
+        """All of them in one flat buffer."""
+        ...
+
+    def slots(self) -> list[Slot]:
+        """The place of each array in the buffer."""
+        ...
+
+    def view(self, slot: Slot) -> FloatArray:
+        """One array of the parameters."""
+        ...
+
+    def copy(self) -> Self:
+        """A model of its own with the same numbers."""
+        ...
+
+
+_Model = TypeVar("_Model", bound=Parametrized)
+
+
 class Hyperparameter(Generic[Value]):
-    """What an optimiser was made with, to be read: steps have been made with it, so that it cannot be set."""
+    """An argument of an optimiser, to be read: steps have been made with it, so that it cannot be set."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -48,19 +88,21 @@ class Hyperparameter(Generic[Value]):
         return value
 
     def __set__(self, optimizer: Optimizer, value: Value) -> None:
-        who = type(optimizer).__name__
-        raise AttributeError(f"{who}: {self._name} is fixed; make a new {who} to train with {self._name}={value!r}")
+        caller = type(optimizer).__name__
+        raise AttributeError(
+            f"{caller}: {self._name} is fixed; make a new {caller} to train with {self._name}={value!r}"
+        )
 
 
 class Options(TypedDict, total=False):
-    """What every optimiser takes beside its own arguments, as ``Optimizer`` says; ``None`` leaves it out."""
+    """Arguments of every optimiser beside its own, as ``Optimizer`` says; ``None`` leaves it out."""
 
     clip_norm: float | None
     clip_value: float | None
     average: float | None
 
 
-class Optimizer:
+class Optimizer(Configured):
     """The base of all optimisers.
 
     Each takes, as keywords, what is done to whole gradients before an update and to the parameters behind it:
@@ -120,13 +162,13 @@ class Optimizer:
 
     @lr.setter
     def lr(self, value: schedules.LearningRate) -> None:
-        who = type(self).__name__
+        caller = type(self).__name__
         if callable(value):
-            self._schedule: schedules.Schedule | None = schedules.resolve(who, value)
-            self._scheduled = schedules.OneByOne(who, self._schedule)
+            self._schedule: schedules.Schedule | None = schedules.resolve(caller, value)
+            self._scheduled = schedules.OneByOne(caller, self._schedule)
             self._lr: float | None = None
         else:
-            self._schedule, self._lr = None, schedules.number(who, "lr", value)
+            self._schedule, self._lr = None, schedules.number(caller, "lr", value)
 
     def rates(self, count: int) -> FloatArray:
         """The learning rates of the next ``count`` updates, all of them in range."""
@@ -144,7 +186,7 @@ class Optimizer:
         """The hyperparameters of the update beside the learning rate."""
         return {a.name: self.hyperparameters[a.name] for a in PRIMITIVES[self.primitive].attributes}
 
-    def bind(self, parameters: FloatArray) -> plan.Optimizer:
+    def bind(self, parameters: FloatArray) -> OptimizerSpec:
         """Make the state for a parameter buffer at the first call; refuse a buffer of another size."""
         if self._size is None:
             rows = PRIMITIVES[self.primitive].state + (self.average is not None)
@@ -160,7 +202,7 @@ class Optimizer:
                 f"{type(self).__name__}: expected the model this optimizer has trained ({self._size} parameters), "
                 f"got one of {parameters.size}; make a new {type(self).__name__}"
             )
-        return plan.Optimizer(
+        return OptimizerSpec(
             self.primitive,
             self.attributes,
             clip_value=self.clip_value or 0.0,
@@ -168,7 +210,7 @@ class Optimizer:
             average=self.average or 0.0,
         )
 
-    def averaged(self, model: BaseModel) -> BaseModel:
+    def averaged(self, model: _Model) -> _Model:
         """A copy of the model with the moving average of what was trained in the place of its last values.
 
         Args:
@@ -177,16 +219,16 @@ class Optimizer:
         Raises:
             ValueError: The optimiser was made without ``average``, or has trained another model or none.
         """
-        who = f"{type(self).__name__}.averaged"
+        caller = f"{type(self).__name__}.averaged"
         if self.average is None or self.state is None:
             missing = "one without" if self.average is None else "one that has not trained"
-            raise ValueError(f"{who}: expected an optimizer made with average=... that has trained, got {missing}")
+            raise ValueError(f"{caller}: expected an optimizer made with average=... that has trained, got {missing}")
         if model.parameters.size != self._size:
             raise ValueError(
-                f"{who}: expected the model this optimizer has trained ({self._size} parameters), "
+                f"{caller}: expected the model this optimizer has trained ({self._size} parameters), "
                 f"got one of {model.parameters.size}"
             )
-        other: BaseModel = model.copy()
+        other = model.copy()
         for slot in other.slots():
             if slot.trainable:
                 other.view(slot)[...] = self.state[-1, slot.offset : slot.offset + slot.size].reshape(slot.shape)
@@ -194,7 +236,7 @@ class Optimizer:
 
     @property
     def scheduled(self) -> bool:
-        """Whether a schedule or a function decides the learning rate."""
+        """Tell whether a schedule or a function decides the learning rate."""
         return self._schedule is not None
 
     def state_dict(self) -> dict[str, Any]:
@@ -210,20 +252,20 @@ class Optimizer:
 
     def load_state_dict(self, state: Mapping[str, Any], parameters: FloatArray) -> None:
         """Take back what ``state_dict`` gave, of an optimiser made with the same arguments for such parameters."""
-        who = f"{type(self).__name__}.load_state_dict"
+        caller = f"{type(self).__name__}.load_state_dict"
         own = self.state_dict()
         for what in ("name", "hyperparameters"):
             if state[what] != own[what]:
-                raise ValueError(f"{who}: expected the {what} {own[what]!r}, got {state[what]!r}")
+                raise ValueError(f"{caller}: expected the {what} {own[what]!r}, got {state[what]!r}")
         if (state["schedule"] is None) != (self._schedule is None):
             kind = "number" if self._schedule is None else "schedule"
-            raise ValueError(f"{who}: expected lr as a {kind}, as it is here")
-        steps = _check.count(who, "steps", state["steps"], low=0)
+            raise ValueError(f"{caller}: expected lr as a {kind}, as it is here")
+        steps = check.count(caller, "steps", state["steps"], low=0)
         self.bind(parameters)
         given, kept = state["state"], self.state
         if (given is None) != (kept is None) or (given is not None and kept is not None and given.shape != kept.shape):
             shapes = ["none" if each is None else f"shape {np.shape(each)}" for each in (kept, given)]
-            raise ValueError(f"{who}: expected a state of {shapes[0]}, got {shapes[1]}")
+            raise ValueError(f"{caller}: expected a state of {shapes[0]}, got {shapes[1]}")
         if self._schedule is None:
             self.lr = state["lr"]
         else:
@@ -232,10 +274,16 @@ class Optimizer:
             kept[...] = given
         self.steps = steps
 
-    def __repr__(self) -> str:
-        lr = self.lr if self._schedule is None else self._schedule
-        shown = [repr(lr), *(f"{k}={v!r}" for k, v in self._changed().items())]
-        return f"{type(self).__name__}({', '.join(shown)})"
+    @classmethod
+    @cache
+    def defaults(cls) -> dict[str, Any]:
+        """The constructor's defaults by name; the learning rate is always told."""
+        options = {name: each.default for name, each in inspect.signature(Optimizer).parameters.items()}
+        return {**super().defaults(), **options, "lr": REQUIRED}
+
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments by name."""
+        return {**super().arguments(), "lr": self.lr if self._schedule is None else self._schedule}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "state": None if self.state is None else self.state.copy()}
@@ -248,28 +296,23 @@ class Optimizer:
             aligned[...] = self.state
             self.state = aligned
 
-    def _changed(self) -> dict[str, Any]:
-        own, options = inspect.signature(type(self)).parameters, inspect.signature(Optimizer).parameters
-        defaults = {name: each.default for name, each in {**own, **options}.items() if name in self.hyperparameters}
-        return {name: getattr(self, name) for name, value in defaults.items() if getattr(self, name) != value}
-
     def _optional(self, name: str, value: float | None, high: float) -> float | None:
         if value is None:
             return None
-        return _check.real(type(self).__name__, name, value, 0.0, high, open_low=True)
+        return check.real(type(self).__name__, name, value, 0.0, high, open_low=True)
 
     def _take(self, **given: Any) -> None:
         """Keep hyperparameters: numbers in the ranges that the table has, the others flags."""
-        who = type(self).__name__
+        caller = type(self).__name__
         if "betas" in given:
-            given["beta1"], given["beta2"] = _pair(who, given.pop("betas"))
+            given["beta1"], given["beta2"] = _pair(caller, given.pop("betas"))
         known = {a.name: a for name in self.primitives for a in PRIMITIVES[name].attributes}
         for name, value in given.items():
             number = known.get(name)
             self.hyperparameters[name] = (
-                _check.flag(who, name, value)
+                check.flag(caller, name, value)
                 if number is None
-                else _check.real(who, name, value, number.low, number.high)
+                else check.real(caller, name, value, number.low, number.high)
             )
         if "beta1" in given:
             self.hyperparameters["betas"] = (self.hyperparameters["beta1"], self.hyperparameters["beta2"])
@@ -286,11 +329,11 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _pair(who: str, betas: Any) -> tuple[Any, Any]:
+def _pair(caller: str, betas: Any) -> tuple[Any, Any]:
     try:
         beta1, beta2 = betas
     except (TypeError, ValueError):
-        raise TypeError(f"{who}: expected betas as two numbers (beta1, beta2), got {betas!r}") from None
+        raise TypeError(f"{caller}: expected betas as two numbers (beta1, beta2), got {betas!r}") from None
     return beta1, beta2
 
 
@@ -518,7 +561,7 @@ class Adagrad(Optimizer):
     ) -> None:
         super().__init__(lr, **options)
         self._take(lr_decay=lr_decay, weight_decay=weight_decay, eps=eps)
-        self._start = _check.real("Adagrad", "initial_accumulator_value", initial_accumulator_value, 0.0)
+        self._start = check.real("Adagrad", "initial_accumulator_value", initial_accumulator_value, 0.0)
         self.hyperparameters["initial_accumulator_value"] = self._start
 
 

@@ -14,9 +14,23 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from densegrad import _check
-from densegrad._configured import Configured
-from densegrad._numpy.types import FloatArray
+from densegrad._base import check
+from densegrad._base.configured import Configured
+from densegrad._base.types import FloatArray
+
+__all__ = [
+    "Constant",
+    "Cosine",
+    "CosineRestarts",
+    "Exponential",
+    "InverseScaling",
+    "OneCycle",
+    "ReduceOnPlateau",
+    "Schedule",
+    "Step",
+    "Warmup",
+]
+
 
 LARGEST = 3e38  # still a number in float32
 _AHEAD = 256  # steps that a loop of steps asks for at a time: one by one, NumPy's calls would cost more than a step
@@ -33,7 +47,7 @@ class Schedule(Configured):
 
     @property
     def by_step_alone(self) -> bool:
-        """Whether nothing but the step decides, so that rates can be asked for ahead of their steps."""
+        """Tell whether nothing but the step decides, so that rates can be asked for ahead of their steps."""
         return type(self).observe is Schedule.observe  # who does not listen does not change
 
     def __call__(self, step: Any) -> Any:
@@ -45,7 +59,7 @@ class Schedule(Configured):
         """Hear the measure of an epoch that has ended; only ``ReduceOnPlateau`` minds."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What it has come to by ``observe``, for checkpoints."""
+        """The state it has come to by ``observe``, for checkpoints."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -89,8 +103,8 @@ class Step(Schedule):
 
     def __init__(self, lr: float, step_size: int, gamma: float = 0.1) -> None:
         self.lr = number("Step", "lr", lr)
-        self.step_size = _check.count("Step", "step_size", step_size)
-        self.gamma = _check.real("Step", "gamma", gamma, 0.0, open_low=True)
+        self.step_size = check.count("Step", "step_size", step_size)
+        self.gamma = check.real("Step", "gamma", gamma, 0.0, open_low=True)
 
     def _rate(self, step: Any) -> Any:
         return self.lr * _power(self.gamma, step // self.step_size)
@@ -110,7 +124,7 @@ class Exponential(Schedule):
 
     def __init__(self, lr: float, gamma: float) -> None:
         self.lr = number("Exponential", "lr", lr)
-        self.gamma = _check.real("Exponential", "gamma", gamma, 0.0, open_low=True)
+        self.gamma = check.real("Exponential", "gamma", gamma, 0.0, open_low=True)
 
     def _rate(self, step: Any) -> Any:
         return self.lr * _power(self.gamma, step)
@@ -130,7 +144,7 @@ class InverseScaling(Schedule):
 
     def __init__(self, lr: float, power_t: float = 0.5) -> None:
         self.lr = number("InverseScaling", "lr", lr)
-        self.power_t = _check.real("InverseScaling", "power_t", power_t, 0.0)
+        self.power_t = check.real("InverseScaling", "power_t", power_t, 0.0)
 
     def _rate(self, step: Any) -> Any:
         return self.lr * _power(step + 1.0, -self.power_t)
@@ -155,8 +169,8 @@ class Cosine(Schedule):
 
     def __init__(self, lr: float, steps: int, min_lr: float = 0.0) -> None:
         self.lr = number("Cosine", "lr", lr)
-        self.steps = _check.count("Cosine", "steps", steps)
-        self.min_lr = _check.real("Cosine", "min_lr", min_lr, 0.0, LARGEST)
+        self.steps = check.count("Cosine", "steps", steps)
+        self.min_lr = check.real("Cosine", "min_lr", min_lr, 0.0, LARGEST)
 
     def _rate(self, step: Any) -> Any:
         return _wave(self.lr, self.min_lr, step / self.steps)
@@ -182,9 +196,9 @@ class CosineRestarts(Schedule):
 
     def __init__(self, lr: float, steps: int, t_mult: int = 1, min_lr: float = 0.0) -> None:
         self.lr = number("CosineRestarts", "lr", lr)
-        self.steps = _check.count("CosineRestarts", "steps", steps)
-        self.t_mult = _check.count("CosineRestarts", "t_mult", t_mult)
-        self.min_lr = _check.real("CosineRestarts", "min_lr", min_lr, 0.0, LARGEST)
+        self.steps = check.count("CosineRestarts", "steps", steps)
+        self.t_mult = check.count("CosineRestarts", "t_mult", t_mult)
+        self.min_lr = check.real("CosineRestarts", "min_lr", min_lr, 0.0, LARGEST)
 
     def _rate(self, step: Any) -> Any:
         if self.t_mult == 1:
@@ -230,14 +244,14 @@ class OneCycle(Schedule):
         final_div_factor: float = 1e4,
         three_phase: bool = False,
     ) -> None:
-        who = "OneCycle"
-        self.max_lr = number(who, "max_lr", max_lr)
-        self.steps = _check.count(who, "steps", steps)
-        self.pct_start = _check.real(who, "pct_start", pct_start, 0.0, 1.0)
-        self.anneal_strategy = _check.choice(who, "anneal_strategy", anneal_strategy, ("cos", "linear"))
-        self.div_factor = _check.real(who, "div_factor", div_factor, 0.0, open_low=True)
-        self.final_div_factor = _check.real(who, "final_div_factor", final_div_factor, 0.0, open_low=True)
-        self.three_phase = _check.flag(who, "three_phase", three_phase)
+        caller = "OneCycle"
+        self.max_lr = number(caller, "max_lr", max_lr)
+        self.steps = check.count(caller, "steps", steps)
+        self.pct_start = check.real(caller, "pct_start", pct_start, 0.0, 1.0)
+        self.anneal_strategy = check.choice(caller, "anneal_strategy", anneal_strategy, ("cos", "linear"))
+        self.div_factor = check.real(caller, "div_factor", div_factor, 0.0, open_low=True)
+        self.final_div_factor = check.real(caller, "final_div_factor", final_div_factor, 0.0, open_low=True)
+        self.three_phase = check.flag(caller, "three_phase", three_phase)
 
     def _rate(self, step: Any) -> Any:
         first = self.max_lr / self.div_factor
@@ -275,8 +289,8 @@ class Warmup(Schedule):
 
     def __init__(self, schedule: LearningRate, steps: int, start_factor: float = 1 / 3) -> None:
         self.schedule = schedule
-        self.steps = _check.count("Warmup", "steps", steps)
-        self.start_factor = _check.real("Warmup", "start_factor", start_factor, 0.0, 1.0)
+        self.steps = check.count("Warmup", "steps", steps)
+        self.start_factor = check.real("Warmup", "start_factor", start_factor, 0.0, 1.0)
         self._behind = resolve("Warmup", schedule)
 
     def observe(self, value: float) -> None:
@@ -345,18 +359,18 @@ class ReduceOnPlateau(Schedule):
         eps: float = 1e-8,
         mode: str = "min",
     ) -> None:
-        who = "ReduceOnPlateau"
-        self.lr = number(who, "lr", lr)
-        self.factor = _check.real(who, "factor", factor, 0.0)
+        caller = "ReduceOnPlateau"
+        self.lr = number(caller, "lr", lr)
+        self.factor = check.real(caller, "factor", factor, 0.0)
         if self.factor >= 1:
-            raise ValueError(f"{who}: expected a factor below 1, got {self.factor:g}")
-        self.patience = _check.count(who, "patience", patience, low=0)
-        self.threshold = _check.real(who, "threshold", threshold, 0.0)
-        self.threshold_mode = _check.choice(who, "threshold_mode", threshold_mode, ("rel", "abs"))
-        self.cooldown = _check.count(who, "cooldown", cooldown, low=0)
-        self.min_lr = _check.real(who, "min_lr", min_lr, 0.0, LARGEST)
-        self.eps = _check.real(who, "eps", eps, 0.0)
-        self.mode = _check.choice(who, "mode", mode, ("min", "max"))
+            raise ValueError(f"{caller}: expected a factor below 1, got {self.factor:g}")
+        self.patience = check.count(caller, "patience", patience, low=0)
+        self.threshold = check.real(caller, "threshold", threshold, 0.0)
+        self.threshold_mode = check.choice(caller, "threshold_mode", threshold_mode, ("rel", "abs"))
+        self.cooldown = check.count(caller, "cooldown", cooldown, low=0)
+        self.min_lr = check.real(caller, "min_lr", min_lr, 0.0, LARGEST)
+        self.eps = check.real(caller, "eps", eps, 0.0)
+        self.mode = check.choice(caller, "mode", mode, ("min", "max"))
         self._now = self.lr
         self._best = math.inf if mode == "min" else -math.inf
         self._bad = 0  # epochs without improvement
@@ -399,8 +413,8 @@ class ReduceOnPlateau(Schedule):
 class _Function(Schedule):
     """A function of the step, asked step by step."""
 
-    def __init__(self, who: str, function: Callable[[int], float]) -> None:
-        self.who = who
+    def __init__(self, caller: str, function: Callable[[int], float]) -> None:
+        self.caller = caller
         self.function = function
 
     def __repr__(self) -> str:
@@ -416,70 +430,72 @@ class _Function(Schedule):
         return np.array([self._one(int(number)) for number in step.flat]).reshape(step.shape)
 
     def _one(self, step: int) -> float:
-        return _check.real(self.who, f"lr at step {step}", self.function(step), 0.0, LARGEST)
+        return check.real(self.caller, f"lr at step {step}", self.function(step), 0.0, LARGEST)
 
 
 # ---- for optimisers
 
 
-def number(who: str, what: str, value: Any) -> float:
+def number(caller: str, what: str, value: Any) -> float:
     """A learning rate given as a number, above 0."""
-    lr = _check.real(who, what, value, 0.0, open_low=True)
+    lr = check.real(caller, what, value, 0.0, open_low=True)
     if lr > LARGEST:
-        raise ValueError(f"{who}: expected {what} <= {LARGEST:g}, got {lr:g}")
+        raise ValueError(f"{caller}: expected {what} <= {LARGEST:g}, got {lr:g}")
     return lr
 
 
-def resolve(who: str, lr: Any) -> Schedule:
+def resolve(caller: str, lr: Any) -> Schedule:
     """The schedule that a user's number, schedule or function means."""
     if isinstance(lr, Schedule):
         return lr
     if isinstance(lr, type):
-        raise TypeError(f"{who}: expected lr as an object such as dg.schedules.Cosine(0.1, steps=1000), got {lr!r}")
-    return _Function(who, lr) if callable(lr) else Constant(number(who, "lr", lr))
+        raise TypeError(f"{caller}: expected lr as an object such as dg.schedules.Cosine(0.1, steps=1000), got {lr!r}")
+    return _Function(caller, lr) if callable(lr) else Constant(number(caller, "lr", lr))
 
 
-def rates(who: str, schedule: Schedule, first: int, count: int) -> FloatArray:
+def rates(caller: str, schedule: Schedule, first: int, count: int) -> FloatArray:
     """The learning rates of ``count`` steps from ``first`` on, all of them in range."""
-    values = _asked(who, schedule, first, count)
+    values = _asked(caller, schedule, first, count)
     wrong = ~((values >= 0) & (values <= LARGEST))
     if wrong.any():
         place = int(wrong.argmax())
-        _in_range(who, float(values[place]), first + place)
+        _in_range(caller, float(values[place]), first + place)
     return values
 
 
 class OneByOne:
     """A schedule's rates for a loop of steps, asked for some steps ahead where nothing but the step decides."""
 
-    def __init__(self, who: str, schedule: Schedule) -> None:
-        self.who = who
+    def __init__(self, caller: str, schedule: Schedule) -> None:
+        self.caller = caller
         self.schedule = schedule
         self._first = 0
         self._ahead: list[float] = []
 
     def __getitem__(self, step: int) -> float:
         if not self.schedule.by_step_alone:
-            return _in_range(self.who, self.schedule(step), step)
+            return _in_range(self.caller, self.schedule(step), step)
         place = step - self._first
         if not 0 <= place < len(self._ahead):
             self._first, place = step, 0
-            self._ahead = _asked(self.who, self.schedule, step, _AHEAD).tolist()
-        return _in_range(self.who, self._ahead[place], step)
+            self._ahead = _asked(self.caller, self.schedule, step, _AHEAD).tolist()
+        return _in_range(self.caller, self._ahead[place], step)
 
 
 # ---- inside
 
 
-def _asked(who: str, schedule: Schedule, first: int, count: int) -> FloatArray:
+def _asked(caller: str, schedule: Schedule, first: int, count: int) -> FloatArray:
     values: FloatArray = np.asarray(schedule(np.arange(first, first + count)), np.float64)
     if values.shape != (count,):
-        raise ValueError(f"{who}: expected {count} rates of {schedule!r} for {count} steps, got shape {values.shape}")
+        raise ValueError(
+            f"{caller}: expected {count} rates of {schedule!r} for {count} steps, got shape {values.shape}"
+        )
     return values
 
 
-def _in_range(who: str, lr: float, step: int) -> float:
-    return lr if 0 <= lr <= LARGEST else _check.real(who, f"lr at step {step}", lr, 0.0, LARGEST)
+def _in_range(caller: str, lr: float, step: int) -> float:
+    return lr if 0 <= lr <= LARGEST else check.real(caller, f"lr at step {step}", lr, 0.0, LARGEST)
 
 
 def _wave(first: float, last: float, share: Any) -> Any:

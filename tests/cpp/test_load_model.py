@@ -15,7 +15,7 @@ import safetensors
 import safetensors.numpy
 
 import densegrad as dg
-from densegrad._primitives import PRIMITIVES, names
+from densegrad._base.primitives import PRIMITIVES, names
 from densegrad.layers import LAYERS as CLASSES
 from densegrad.layers import flattened
 from networks import FEATURES, LAYERS, network

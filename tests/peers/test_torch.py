@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 import densegrad as dg
-from densegrad._primitives import names
+from densegrad._base.primitives import names
 
 CLASSES = ("cross_entropy", "nll")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import densegrad as dg
-from densegrad._primitives import names
+from densegrad._base.primitives import names
 
 FEATURES, OUTPUTS = 5, 3
 LAYERS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from densegrad._numpy.types import FloatArray
+from densegrad._base.types import FloatArray
 
 
 @np.errstate(all="ignore")

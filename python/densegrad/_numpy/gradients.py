@@ -1,10 +1,10 @@
-"""What happens to whole gradients between the way back and an update."""
+"""Changes of whole gradients between the way back and an update."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from densegrad._numpy.types import FloatArray
+from densegrad._base.types import FloatArray
 
 
 def penalize(w: FloatArray, l1: float, l2: float, g: FloatArray) -> float:
@@ -31,6 +31,6 @@ def clip(parts: list[FloatArray], clip_value: float, clip_norm: float) -> None:
             np.multiply(g, g.dtype.type(min(1.0, clip_norm / (norm + 1e-6))), out=g)
 
 
-def approach(average: FloatArray, w: FloatArray, share: float) -> None:
+def moving_average(average: FloatArray, w: FloatArray, share: float) -> None:
     """average <- average + share (w - average), in place."""
     average += average.dtype.type(share) * (w - average)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from densegrad._numpy.types import FloatArray
+from densegrad._base.types import FloatArray
 
 Gradients = tuple[FloatArray, tuple[FloatArray | None, ...]]
 

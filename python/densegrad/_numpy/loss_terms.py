@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from densegrad._base.plan import LossTerm, Plan
+from densegrad._base.primitives import PRIMITIVES, PrimitiveRow
+from densegrad._base.types import FloatArray, IndexArray
 from densegrad._numpy import ops
-from densegrad._numpy.types import FloatArray, IndexArray
-from densegrad._primitives import PRIMITIVES, Primitive
-
-if TYPE_CHECKING:
-    from densegrad.plan import LossTerm, Plan
 
 
-class Part(NamedTuple):
+class TermColumns(NamedTuple):
     """A term with its row of the table, its columns of the prediction, and its columns of the targets."""
 
     term: LossTerm
-    row: Primitive
+    row: PrimitiveRow
     columns: slice
     targets: slice
 
 
-def parts(plan: Plan) -> Iterator[Part]:
+def parts(plan: Plan) -> Iterator[TermColumns]:
     """The terms of a plan's loss, in order."""
     if plan.loss is None:
         raise ValueError("Network: expected a plan with a loss, got one without")
@@ -33,7 +31,7 @@ def parts(plan: Plan) -> Iterator[Part]:
         row = PRIMITIVES[term.primitive]
         columns = term.columns or plan.widths[plan.loss.prediction]
         width = columns // row.predictions
-        yield Part(term, row, slice(column, column + columns), slice(target, target + width))
+        yield TermColumns(term, row, slice(column, column + columns), slice(target, target + width))
         column, target = column + columns, target + width
 
 

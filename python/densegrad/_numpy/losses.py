@@ -11,8 +11,8 @@ import math
 
 import numpy as np
 
+from densegrad._base.types import FloatArray, IndexArray
 from densegrad._numpy.activations import shifted, sigmoid_forward
-from densegrad._numpy.types import FloatArray, IndexArray
 
 
 def mse(p: FloatArray, t: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from densegrad._base.plan import Node, Plan, Slot
+from densegrad._base.types import FloatArray, IndexArray
 from densegrad._numpy import gradients as whole
 from densegrad._numpy import layers, ops
-from densegrad._numpy.accept import accept_batch, accept_floats
 from densegrad._numpy.dense import dense_backward, dense_forward
 from densegrad._numpy.loss_terms import loss_of
-from densegrad._numpy.types import FloatArray, IndexArray
-
-if TYPE_CHECKING:
-    from densegrad.plan import Node, Plan, Slot
+from densegrad._numpy.validate import validate_batch, validate_floats
 
 _PREDICT_ROWS = 1024  # rows that one pass of predict holds activations for
 
@@ -41,7 +39,7 @@ class Network:
         Refuses, with ``TypeError`` or ``ValueError``, an x that is not exactly what the plan reads: dtype, shape,
         layout, finite numbers.
         """
-        accept_floats("Network.predict", x, self._plan.dtype, (None, self._plan.widths[self._plan.input]))
+        validate_floats("Network.predict", x, self._plan.dtype, (None, self._plan.widths[self._plan.input]))
         y = np.empty((len(x), self._plan.widths[self._plan.output]), x.dtype) if out is None else out
         for first in range(0, len(x), _PREDICT_ROWS):
             rows = slice(first, first + _PREDICT_ROWS)
@@ -66,7 +64,9 @@ class Network:
                 f"Network.backward: expected dy of the {len(self._buffers[self._plan.input])} rows of the "
                 f"last forward, got {len(dy)} rows"
             )
-        return self._reverse(self._plan.output, dy, self._buffers, gradients, self._forward_step, moves_averages=True)
+        return self._reverse(
+            self._plan.output, dy, self._buffers, gradients, self._forward_step, updates_running_statistics=True
+        )
 
     def loss(self, x: FloatArray, y: FloatArray | IndexArray, sample_weight: FloatArray | None = None) -> float:
         """The loss of one batch as predict sees it."""
@@ -84,7 +84,7 @@ class Network:
         step: int = 0,
     ) -> float:
         """The loss of one batch in training; fills the flat ``gradients``, and ``dx`` where it is given."""
-        return self._loss_and_gradients(x, y, gradients, sample_weight, dx, step, moves_averages=False)
+        return self._loss_and_gradients(x, y, gradients, sample_weight, dx, step, updates_running_statistics=False)
 
     def _loss_and_gradients(
         self,
@@ -95,14 +95,16 @@ class Network:
         dx: FloatArray | None,
         step: int,
         *,
-        moves_averages: bool,
+        updates_running_statistics: bool,
     ) -> float:
         prediction = self._prediction()
         buffers = self._run(prediction, x, step)
         value, dp = self._loss(buffers, y, sample_weight)
-        if moves_averages and not np.isfinite(value):
+        if updates_running_statistics and not np.isfinite(value):
             return value
-        input_gradient = self._reverse(prediction, dp, buffers, gradients, step, moves_averages=moves_averages)
+        input_gradient = self._reverse(
+            prediction, dp, buffers, gradients, step, updates_running_statistics=updates_running_statistics
+        )
         if dx is not None:
             dx[...] = input_gradient
         return value + self._penalize(gradients, len(x), sample_weight)
@@ -140,7 +142,7 @@ class Network:
             )
             if optimizer.average:
                 assert self._state is not None
-                whole.approach(self._state[-1, span], self._parameters[span], 1 - optimizer.average)
+                whole.moving_average(self._state[-1, span], self._parameters[span], 1 - optimizer.average)
 
     def step(
         self,
@@ -155,7 +157,7 @@ class Network:
         Refuses, with ``TypeError`` or ``ValueError``, a batch that is not exactly what the plan reads: dtype,
         shape, layout, finite numbers, targets in range.
         """
-        accept_batch(self._plan, x, y, sample_weight)
+        validate_batch(self._plan, x, y, sample_weight)
         return self._step(x, y, lr, step, sample_weight)
 
     def _step(
@@ -163,7 +165,9 @@ class Network:
     ) -> float:
         if self._gradients is None:
             self._gradients = np.zeros_like(self._parameters)
-        value = self._loss_and_gradients(x, y, self._gradients, sample_weight, None, step, moves_averages=True)
+        value = self._loss_and_gradients(
+            x, y, self._gradients, sample_weight, None, step, updates_running_statistics=True
+        )
         if np.isfinite(value):
             self.apply_gradients(self._gradients, lr, step)
         return value
@@ -252,7 +256,7 @@ class Network:
         gradients: FloatArray,
         step: int,
         *,
-        moves_averages: bool,
+        updates_running_statistics: bool,
     ) -> FloatArray:
         """Propagates the gradient of a buffer back to the input; fills ``gradients``."""
         d = {buffer: dy}
@@ -261,7 +265,7 @@ class Network:
             sources = [buffers[i] for i in node.inputs]
             with np.errstate(all="ignore"):
                 dx, arrays = self._backward(node, d.pop(node.output), sources, buffers[node.output], step)
-                if moves_averages and node.primitive == "batch_norm":
+                if updates_running_statistics and node.primitive == "batch_norm":
                     _, _, mean, variance = self._arrays(node)
                     layers.batch_norm_averages(sources[0], mean, variance, node.attributes["momentum"])
             for slot, value in zip(node.slots, arrays, strict=True):

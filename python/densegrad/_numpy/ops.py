@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from densegrad._base.types import FloatArray, IndexArray
 from densegrad._numpy import activations, losses, optimizers
 from densegrad._numpy.dense import store
-from densegrad._numpy.types import FloatArray, IndexArray
 
 
 @np.errstate(all="ignore")
@@ -80,5 +80,5 @@ def force_threads(threads: list[int]) -> None:
 
 
 def runtime() -> dict[str, Any]:
-    """What ``densegrad info`` prints of this backend."""
+    """The facts that ``densegrad info`` prints of this backend."""
     return {"isa": "numpy", "threads": 1, "openmp": "none"}

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from densegrad._numpy.types import FloatArray
+from densegrad._base.types import FloatArray
 
 
 def sgd(parameters: FloatArray, gradients: FloatArray, state: FloatArray | None, step: int, lr: float) -> None:

@@ -6,8 +6,28 @@
 (Tensor(6.), (Tensor(2.), Tensor(5.)))
 """
 
-from densegrad.graph.tensor import Tensor  # isort: skip  (the operations need it first)
-from densegrad.graph.activations import (
+from densegrad.graph.compile.compiled import Compiled, compile
+from densegrad.graph.core.custom import CustomPrimitive, primitive
+from densegrad.graph.core.primitives import Primitive
+from densegrad.graph.core.tensor import Node, Tensor
+from densegrad.graph.draw.drawing import draw
+from densegrad.graph.draw.drawn import Drawing
+from densegrad.graph.draw.elements import DrawnEdge, DrawnNode
+from densegrad.graph.losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    gaussian_nll,
+    half_squared_error,
+    huber,
+    log_cosh,
+    mae,
+    mse,
+    nll,
+    poisson,
+    quantile,
+)
+from densegrad.graph.operations.activations import (
     elu,
     gelu,
     gelu_tanh,
@@ -28,11 +48,7 @@ from densegrad.graph.activations import (
     swish,
     tanh,
 )
-from densegrad.graph.compiled import Compiled, compile
-from densegrad.graph.custom import CustomPrimitive, primitive
-from densegrad.graph.drawing import draw
-from densegrad.graph.drawn import Drawing, DrawnEdge, DrawnNode
-from densegrad.graph.elementwise import (
+from densegrad.graph.operations.elementwise import (
     abs,
     add,
     clip,
@@ -51,21 +67,11 @@ from densegrad.graph.elementwise import (
     subtract,
     where,
 )
-from densegrad.graph.losses import (
-    binary_cross_entropy,
-    binary_cross_entropy_with_logits,
-    cross_entropy,
-    gaussian_nll,
-    half_squared_error,
-    huber,
-    log_cosh,
-    mae,
-    mse,
-    nll,
-    poisson,
-    quantile,
-)
-from densegrad.graph.modes import (
+from densegrad.graph.operations.products import dense, matmul
+from densegrad.graph.operations.reductions import broadcast_to, max, mean, min, prod, sum
+from densegrad.graph.operations.shapes import concatenate, getitem, reshape, stack, transpose
+from densegrad.graph.training import Trainer
+from densegrad.graph.transforms import (
     Recording,
     grad,
     hvp,
@@ -76,12 +82,6 @@ from densegrad.graph.modes import (
     value_and_grad,
     vjp,
 )
-from densegrad.graph.primitives import Primitive
-from densegrad.graph.products import dense, matmul
-from densegrad.graph.recording import Node
-from densegrad.graph.reductions import broadcast_to, max, mean, min, prod, sum
-from densegrad.graph.shapes import concatenate, getitem, reshape, stack, transpose
-from densegrad.graph.training import Trainer
 
 __all__ = [
     "Compiled",

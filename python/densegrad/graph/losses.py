@@ -1,7 +1,7 @@
 """The library's losses as functions of Tensors: value and gradient by the kernels of the active backend.
 
-Where a walk is itself recorded, or goes on into targets or weights, the derivative is that of the loss's formula in
-operations on Tensors, which gives the loss of each row. Each row of the table has its line here.
+Where a traversal is itself recorded, or goes on into targets or weights, the derivative is that of the loss's formula
+in operations on Tensors, which gives the loss of each row. Each row of the table has its line here.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from densegrad import _backend, _check
-from densegrad._numpy.types import FloatArray
-from densegrad._primitives import PRIMITIVES
-from densegrad._primitives import Primitive as Row
-from densegrad.graph.activations import log_softmax, softplus
-from densegrad.graph.elementwise import abs, clip, exp, log, maximum, where
-from densegrad.graph.modes import cotangents, jvp
-from densegrad.graph.primitives import Derivatives, Primitive, cast
-from densegrad.graph.recording import here
-from densegrad.graph.reductions import mean, sum
-from densegrad.graph.shapes import reshape
-from densegrad.graph.tensor import Tensor, as_tensor, new
-from densegrad.graph.vocabulary import defaults_of, named
+from densegrad._base import check
+from densegrad._base.primitives import PRIMITIVES
+from densegrad._base.primitives import PrimitiveRow as Row
+from densegrad._base.types import FloatArray
+from densegrad._plan import backend
+from densegrad.graph.core.primitives import Derivatives, Primitive, cast
+from densegrad.graph.core.recording import here
+from densegrad.graph.core.tensor import Tensor, as_tensor, new
+from densegrad.graph.operations.activations import log_softmax, softplus
+from densegrad.graph.operations.elementwise import abs, clip, exp, log, maximum, where
+from densegrad.graph.operations.reductions import mean, sum
+from densegrad.graph.operations.shapes import reshape
+from densegrad.graph.operations.vocabulary import defaults_of, named
+from densegrad.graph.transforms import cotangents, jvp
 
 Formula = Callable[..., Tensor]
 
@@ -48,7 +49,7 @@ class _Loss(Primitive):
     def _by_kernel(self, *arrays: FloatArray, **attributes: float) -> tuple[FloatArray, FloatArray]:
         """Value and gradient with respect to the prediction."""
         p = np.ascontiguousarray(arrays[0])
-        value, gradient = _backend.active().loss(self.name, p, *arrays[1:], **attributes)
+        value, gradient = backend.active().loss(self.name, p, *arrays[1:], **attributes)
         return np.array(value, p.dtype), gradient
 
     def _by_formula(self, p: Tensor, t: Tensor, *weight: Tensor, **attributes: float) -> Tensor:
@@ -80,27 +81,27 @@ def _loss(name: str, formula: Formula) -> Callable[..., Tensor]:
 
     def loss(prediction: Any, target: Any, sample_weight: Any = None, **attributes: float) -> Tensor:
         inputs = _checked(row, as_tensor(name, prediction), target, sample_weight)
-        return primitive(*inputs, **(_check.attributes(name, row, attributes) if attributes else defaults))
+        return primitive(*inputs, **(check.attributes(name, row, attributes) if attributes else defaults))
 
     return named(loss, row, f"The {row.formula}", "losses")
 
 
 def _checked(row: Row, p: Tensor, target: Any, sample_weight: Any = None) -> list[Tensor]:
     """Prediction, target and weights as the kernel reads them, or the words why not."""
-    who = row.name
+    caller = row.name
     if p.dtype.kind != "f":
         p = cast(p, "float64")
     if p.ndim != 2:
-        raise ValueError(f"{who}: expected a prediction of shape (batch, outputs), got {p.shape}")
-    _check.some_rows(who, "prediction", p._array)
-    if who == "binary_cross_entropy":
-        _check.probabilities(who, "prediction", p._array)
+        raise ValueError(f"{caller}: expected a prediction of shape (batch, outputs), got {p.shape}")
+    check.some_rows(caller, "prediction", p._array)
+    if caller == "binary_cross_entropy":
+        check.probabilities(caller, "prediction", p._array)
     rows, columns, dtype = *p.shape, "float32" if p.dtype.itemsize == 4 else "float64"
-    t = as_tensor(who, target)
-    inputs = [p, _as_checked(t, _check.targets(who, row, t._array, rows, columns, dtype))]
+    t = as_tensor(caller, target)
+    inputs = [p, _as_checked(t, check.targets(caller, row, t._array, rows, columns, dtype))]
     if sample_weight is not None:
-        s = as_tensor(who, sample_weight)
-        weights = _check.sample_weight(who, s._array, rows, dtype)
+        s = as_tensor(caller, sample_weight)
+        weights = check.sample_weight(caller, s._array, rows, dtype)
         inputs.append(s if weights is None else _as_checked(s, weights))
     return inputs
 

@@ -10,18 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from densegrad import _backend, plan
-from densegrad._memory import aligned_zeros
-from densegrad._numpy.types import FloatArray
+from densegrad._base.memory import aligned_zeros
+from densegrad._base.plan import Node, Plan, Slot
+from densegrad._base.types import FloatArray
+from densegrad._plan import backend
 from densegrad.errors import DivergenceError
-from densegrad.graph.compiled import Compiled
-from densegrad.graph.modes import value_and_grad
-from densegrad.graph.program import Program
-from densegrad.graph.simplify import needed
-from densegrad.graph.stretch import Stretch, parts
-from densegrad.graph.structure import leaves, rebuilt
-from densegrad.graph.tensor import Tensor, as_tensor, new
-from densegrad.graph.trace import read_leaves, signature, with_inputs
+from densegrad.graph.compile.compiled import Compiled
+from densegrad.graph.compile.fused_subgraph import FusedSubgraph, parts
+from densegrad.graph.compile.program import Program
+from densegrad.graph.compile.simplify import needed
+from densegrad.graph.compile.trace import read_leaves, signature, with_inputs
+from densegrad.graph.core.structure import leaves, rebuilt
+from densegrad.graph.core.tensor import Tensor, as_tensor, new
+from densegrad.graph.transforms import value_and_grad
 from densegrad.optimizers import Optimizer
 
 
@@ -64,10 +65,10 @@ class Trainer:
         self._nesting = rebuilt(parameters, [None] * len(arrays))
         for view, array in zip(parts(self._flat, self._slots), arrays, strict=True):
             view[...] = array
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._lowered: dict[Hashable, _Lowered | None] = {}
         self._last: _Lowered | None = None
-        self._networks: list[tuple[ModuleType, plan.Plan, Any]] = []
+        self._networks: list[tuple[ModuleType, Plan, Any]] = []
 
     @property
     def parameters(self) -> Any:
@@ -88,7 +89,7 @@ class Trainer:
             DivergenceError: The loss is not finite; nothing is updated.
             RuntimeError: Another thread is making a step.
         """
-        if not self._turn.acquire(blocking=False):
+        if not self._lock.acquire(blocking=False):
             raise RuntimeError("Trainer.step: expected one step at a time, got a second one while another is running")
         try:
             loss = self._made(data)
@@ -97,26 +98,26 @@ class Trainer:
             self.optimizer.steps += 1
             return loss
         finally:
-            self._turn.release()
+            self._lock.release()
 
     def _made(self, data: Sequence[Any]) -> float:
         """The loss, with the update made where it is finite."""
         optimizer = self.optimizer
         if self._last is not None and self._last.may_take(data):
-            try:  # straight to the backend: it refuses whatever would need a check or a conversion
+            try:
                 return self._last.step(data, optimizer.lr, optimizer.steps)
-            except (TypeError, ValueError):
+            except backend.REFUSAL:
                 pass
         arrays = [self._read(leaf) for leaf in read_leaves(data)]
         self._last = self._lowered_for(self._loss, data, arrays) if isinstance(self._loss, Compiled) else None
         if self._last is not None:
             try:
                 return self._last.step(arrays, optimizer.lr, optimizer.steps)
-            except (TypeError, ValueError):  # numbers that a network refuses: the loss itself has the words for them
+            except backend.REFUSAL:  # of numbers: the loss itself has the words for them
                 pass
-        return self._walked(with_inputs(data, arrays))
+        return self._by_gradients(with_inputs(data, arrays))
 
-    def _walked(self, data: Sequence[Any]) -> float:
+    def _by_gradients(self, data: Sequence[Any]) -> float:
         """The same by the gradients of the loss."""
         parameters = (new(view) for view in parts(self._flat.copy(), self._slots))
         value, found = self._differentiated(rebuilt(self._nesting, parameters), *data)
@@ -129,28 +130,28 @@ class Trainer:
 
     def _lowered_for(self, loss: Compiled, data: Sequence[Any], arrays: Sequence[Any]) -> _Lowered | None:
         """The loss for such data as one network over the trainer's own parameters, if it is one."""
-        key = _backend.active(), signature("Trainer.step", data)
+        key = backend.active(), signature("Trainer.step", data)
         if key not in self._lowered:
             program = loss.program(self.parameters, *with_inputs(data, arrays))
-            stretch = _only_network(program, len(self._slots))
-            self._lowered[key] = None if stretch is None else self._lower(program, stretch, _shapes(data))
+            subgraph = _only_network(program, len(self._slots))
+            self._lowered[key] = None if subgraph is None else self._lower(program, subgraph, _shapes(data))
         return self._lowered[key]
 
-    def _lower(self, program: Program, stretch: Stretch, shapes: list[Any]) -> _Lowered:
+    def _lower(self, program: Program, subgraph: FusedSubgraph, shapes: list[Any]) -> _Lowered:
         """A program that ends with a network as one over the flat buffer."""
         last = program.steps[-1]
-        batch, places = last.inputs[: 1 + stretch.targets], iter(last.inputs[1 + stretch.targets :])
+        batch, places = last.inputs[: 1 + subgraph.targets], iter(last.inputs[1 + subgraph.targets :])
         nodes = tuple(
             replace(node, slots=tuple(replace(slot, offset=self._slots[next(places)].offset) for slot in node.slots))
-            for node in stretch.plan.nodes
+            for node in subgraph.plan.nodes
         )
-        network = self._network(replace(stretch.plan, nodes=nodes, parameter_count=self._flat.size))
+        network = self._network(replace(subgraph.plan, nodes=nodes, parameter_count=self._flat.size))
         before = needed(replace(program, steps=program.steps[:-1], outputs=batch))
         return _Lowered(network, before, len(self._slots), shapes)
 
-    def _network(self, lowered: plan.Plan) -> Any:
+    def _network(self, lowered: Plan) -> Any:
         """A network that trains the parameters; the same one for equal plans, such as those of two batch sizes."""
-        module = _backend.active()
+        module = backend.active()
         for its_module, its_plan, network in self._networks:
             if its_module is module and its_plan == lowered:
                 return network
@@ -177,7 +178,7 @@ class _Lowered:
 
     def __init__(self, network: Any, before: Program, count: int, shapes: list[Any]) -> None:
         self._network = network
-        self._module = _backend.active()
+        self._module = backend.active()
         self._before = before
         self._parameters = [_NOTHING] * count
         given = set(before.outputs) <= set(before.inputs)
@@ -185,8 +186,8 @@ class _Lowered:
         self._shapes = shapes if given and None not in shapes else None
 
     def may_take(self, data: Sequence[Any]) -> bool:
-        """Whether the network may read data as they lie, which it finds out about all but their shapes."""
-        return self._shapes == _shapes(data) and self._module is _backend.active()
+        """Tell whether the network may read data as they lie, which it finds out about all but their shapes."""
+        return self._shapes == _shapes(data) and self._module is backend.active()
 
     def step(self, data: Sequence[Any], lr: float, step: int) -> float:
         """One step of the network."""
@@ -215,25 +216,25 @@ def _floats(n: int, leaf: Any) -> FloatArray:
     return array
 
 
-def _slots(shapes: Sequence[tuple[int, ...]]) -> list[plan.Slot]:
+def _slots(shapes: Sequence[tuple[int, ...]]) -> list[Slot]:
     """Places in the flat buffer, one after the other."""
     slots, offset = [], 0
     for n, shape in enumerate(shapes):
-        slots.append(plan.Slot(f"parameters.{n}", offset, shape, trainable=True))
+        slots.append(Slot(f"parameters.{n}", offset, shape, trainable=True))
         offset += slots[-1].size
     return slots
 
 
-def _all_in_one(size: int, dtype: str) -> plan.Plan:
+def _all_in_one(size: int, dtype: str) -> Plan:
     """A plan for updates alone, whose one layer has all parameters."""
-    slot = plan.Slot("parameters", 0, (1, size), trainable=True)
-    return plan.Plan(dtype, (1, size), (plan.Node("dense", (0,), 1, (slot,)),), 0, 1, size)
+    slot = Slot("parameters", 0, (1, size), trainable=True)
+    return Plan(dtype, (1, size), (Node("dense", (0,), 1, (slot,)),), 0, 1, size)
 
 
-def _only_network(program: Program, count: int) -> Stretch | None:
+def _only_network(program: Program, count: int) -> FusedSubgraph | None:
     """The network with a loss that a program ends with, if all parameters, its first inputs, are that one's alone."""
     last = program.steps[-1] if program.steps else None
-    if last is None or not isinstance(last.primitive, Stretch) or not last.primitive.targets:
+    if last is None or not isinstance(last.primitive, FusedSubgraph) or not last.primitive.targets:
         return None
     users, parameters = program.users(), program.inputs[:count]
     own = sorted(last.inputs[1 + last.primitive.targets :]) == list(parameters)

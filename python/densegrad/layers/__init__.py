@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from densegrad import _check
+from densegrad._base import check
 from densegrad.layers.activation import Activation
 from densegrad.layers.base import Layer, flattened
 from densegrad.layers.dense import Dense
@@ -41,7 +41,7 @@ def from_description(description: dict[str, Any]) -> Layer:
     arguments = {name: value for name, value in description.items() if name != "class"}
     if "layers" in arguments:
         arguments["layers"] = [from_description(inner) for inner in arguments["layers"]]
-    return LAYERS[_check.choice("model", "layer class", description["class"], LAYERS)](**arguments)
+    return LAYERS[check.choice("model", "layer class", description["class"], LAYERS)](**arguments)
 
 
 __all__ = [

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from densegrad import activations
+from densegrad._plan.lowering import PlanBuilder
 from densegrad.activations import ActivationFunction
 from densegrad.layers.base import Layer
-
-if TYPE_CHECKING:
-    from densegrad.plan import PlanBuilder
 
 
 class Activation(Layer):

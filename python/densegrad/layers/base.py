@@ -1,23 +1,38 @@
-"""What every layer has: a configuration of its own, and arrays that are views into its model's buffers."""
+"""The base of layers: a configuration of its own, and arrays that are views into its model's buffers."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from densegrad import _check
-from densegrad._numpy.types import FloatArray
-from densegrad.wiring import Value, check_value
+from densegrad._base import check
+from densegrad._base.configured import Configured
+from densegrad._base.plan import Slot
+from densegrad._base.types import FloatArray
+from densegrad._plan.lowering import PlanBuilder
+from densegrad.layers.symbolic import SymbolicTensor, check_value
 
-if TYPE_CHECKING:
-    from densegrad.model import BaseModel
-    from densegrad.plan import PlanBuilder, Slot
+
+class Owner(Protocol):
+    """The model that a layer belongs to, as its layers know it."""
+
+    @property
+    def gradients(self) -> FloatArray:
+        """All gradients, which are made when they are first asked for."""
+        ...
+
+    def plan_changed(self) -> None:
+        """A layer's configuration has changed."""
+        ...
+
+    def layers_behind(self, layer: Layer) -> Sequence[Layer]:
+        """The layers that read the output of one."""
+        ...
 
 
-class Layer:
+class Layer(Configured):
     """The base of all layers.
 
     Attributes:
@@ -27,28 +42,28 @@ class Layer:
     _untrained: ClassVar[tuple[str, ...]] = ()  # arrays that training never updates
 
     def __init__(self, trainable: bool = True) -> None:
-        self._owner: BaseModel | None = None
+        self._owner: Owner | None = None
         self.views: dict[str, FloatArray] = {}
-        self._trainable = _check.flag(type(self).__name__, "trainable", trainable)
+        self._trainable = check.flag(type(self).__name__, "trainable", trainable)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers within this one."""
         return ()
 
-    def __call__(self, x: Value) -> Value:
+    def __call__(self, x: SymbolicTensor) -> SymbolicTensor:
         """The symbolic output for a symbolic input, for a ``Model``; called again, it uses the same parameters."""
         value = check_value(type(self).__name__, x)
-        return Value(self.out_features(value.width), self, (value,))
+        return SymbolicTensor(self.out_features(value.width), self, (value,))
 
     @property
     def trainable(self) -> bool:
-        """Whether training updates anything in this layer; may be set at any time."""
+        """Tell whether training updates anything in this layer; may be set at any time."""
         return self._trainable
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        self._trainable = _check.flag(type(self).__name__, "trainable", value)
+        self._trainable = check.flag(type(self).__name__, "trainable", value)
         self._changed()
 
     @property
@@ -80,7 +95,7 @@ class Layer:
         return {}
 
     def trains(self, array: str) -> bool:
-        """Whether training updates an array."""
+        """Tell whether training updates an array."""
         return self.trainable and array not in self._untrained
 
     def initialize(self, generator: np.random.Generator) -> None:
@@ -94,18 +109,15 @@ class Layer:
         """A new layer of the same configuration, free to join another model; arrays are not taken along."""
         return type(self)(**self.config())
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({_arguments(self)})"
-
-    def check_free(self, who: str) -> None:
+    def check_free(self, caller: str) -> None:
         """Refuse to join a second model."""
         if self._owner is not None:
             raise ValueError(
-                f"{who}: expected a layer that belongs to no model yet, got {self!r} of another; "
+                f"{caller}: expected a layer that belongs to no model yet, got {self!r} of another; "
                 "give layer.copy() instead"
             )
 
-    def attach(self, owner: BaseModel) -> None:
+    def attach(self, owner: Owner) -> None:
         """Join a model."""
         self._owner = owner
 
@@ -144,8 +156,8 @@ def array_view(name: str, text: str) -> Any:
         return layer._view(name)
 
     def refuse(layer: Layer, value: Any) -> None:
-        who = f"{type(layer).__name__}.{name}"
-        raise AttributeError(f"{who} is a view into model.parameters: write layer.{name}[...] = array")
+        caller = f"{type(layer).__name__}.{name}"
+        raise AttributeError(f"{caller} is a view into model.parameters: write layer.{name}[...] = array")
 
     return property(
         get, refuse, doc=f"{text}: a view into ``model.parameters``; set with ``layer.{name}[...] = array``."
@@ -155,18 +167,6 @@ def array_view(name: str, text: str) -> Any:
 def gradient_view(name: str) -> Any:
     """A property that gives the gradients of one of a layer's arrays."""
     return property(lambda layer: layer._gradient(name), doc=f"Gradients of {name}: a view into ``model.gradients``.")
-
-
-def _arguments(layer: Layer) -> str:
-    """The call's arguments, those at their default left out."""
-    config = {name: getattr(layer, name) for name in layer.config()}
-    shown = []
-    for name, parameter in inspect.signature(type(layer)).parameters.items():
-        if parameter.default is parameter.empty:
-            shown.append(repr(config[name]))
-        elif config[name] != parameter.default:
-            shown.append(f"{name}={config[name]!r}")
-    return ", ".join(shown)
 
 
 def _rebuilt(cls: type[Layer], config: dict[str, Any]) -> Layer:

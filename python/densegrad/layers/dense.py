@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from densegrad import _check, activations, initializers
-from densegrad._primitives import PRIMITIVES
+from densegrad import activations, initializers
+from densegrad._base import check
+from densegrad._base.primitives import PRIMITIVES
+from densegrad._plan.lowering import PlanBuilder
 from densegrad.activations import ActivationFunction
 from densegrad.layers.activation import Activation
 from densegrad.layers.base import Layer, array_view, gradient_view
-
-if TYPE_CHECKING:
-    from densegrad.plan import PlanBuilder
 
 
 class Dense(Layer):
@@ -59,15 +58,15 @@ class Dense(Layer):
         l2: float = 0.0,
     ) -> None:
         super().__init__()
-        self.units = _check.count("Dense", "units", units)
+        self.units = check.count("Dense", "units", units)
         self._function = None if activation is None else activations.resolve("Dense", activation)
-        self.init = initializers.check("Dense", init)
-        self.use_bias = _check.flag("Dense", "use_bias", use_bias)
-        self.l1 = _check.real("Dense", "l1", l1, 0.0)
-        self.l2 = _check.real("Dense", "l2", l2, 0.0)
+        self.init = initializers.resolve("Dense", init)
+        self.use_bias = check.flag("Dense", "use_bias", use_bias)
+        self.l1 = check.real("Dense", "l1", l1, 0.0)
+        self.l2 = check.real("Dense", "l2", l2, 0.0)
         self._trains = {
-            "w": _check.flag("Dense", "trainable_w", trainable_w),
-            "b": _check.flag("Dense", "trainable_b", trainable_b),
+            "w": check.flag("Dense", "trainable_w", trainable_w),
+            "b": check.flag("Dense", "trainable_b", trainable_b),
         }
 
     @property
@@ -77,7 +76,7 @@ class Dense(Layer):
 
     @property
     def trainable_w(self) -> bool:
-        """Whether training updates w."""
+        """Tell whether training updates w."""
         return self._trains["w"]
 
     @trainable_w.setter
@@ -86,7 +85,7 @@ class Dense(Layer):
 
     @property
     def trainable_b(self) -> bool:
-        """Whether training updates b."""
+        """Tell whether training updates b."""
         return self._trains["b"]
 
     @trainable_b.setter
@@ -95,7 +94,7 @@ class Dense(Layer):
 
     @property
     def trainable(self) -> bool:
-        """Whether training updates anything in this layer; setting it sets both w and b."""
+        """Tell whether training updates anything in this layer; setting it sets both w and b."""
         return self.trainable_w or (self.use_bias and self.trainable_b)
 
     @trainable.setter
@@ -151,5 +150,5 @@ class Dense(Layer):
 
     def _set_trainable(self, **values: bool) -> None:
         for name, value in values.items():
-            self._trains[name] = _check.flag("Dense", f"trainable_{name}", value)
+            self._trains[name] = check.flag("Dense", f"trainable_{name}", value)
         self._changed()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from densegrad import _check
-from densegrad._primitives import PRIMITIVES
+from densegrad._base import check
+from densegrad._base.primitives import PRIMITIVES
+from densegrad._plan.lowering import PlanBuilder
 from densegrad.layers.base import Layer
-
-if TYPE_CHECKING:
-    from densegrad.plan import PlanBuilder
 
 
 class Dropout(Layer):
@@ -30,7 +28,7 @@ class Dropout(Layer):
 
     def __init__(self, rate: float) -> None:
         super().__init__()
-        self.rate = _check.attributes("Dropout", PRIMITIVES["dropout"], {"rate": rate})["rate"]
+        self.rate = check.attributes("Dropout", PRIMITIVES["dropout"], {"rate": rate})["rate"]
 
     @property
     def last_primitive(self) -> str:

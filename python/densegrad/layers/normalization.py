@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from densegrad import _check
-from densegrad._feed import Features, LazyRows, blocks, features
-from densegrad._primitives import PRIMITIVES
+from densegrad._base import check
+from densegrad._base.lazy_rows import Features, LazyRows, blocks, features
+from densegrad._base.primitives import PRIMITIVES
+from densegrad._plan.lowering import PlanBuilder
 from densegrad.layers.base import Layer, array_view, gradient_view
-
-if TYPE_CHECKING:
-    from densegrad.plan import PlanBuilder
 
 
 class BatchNorm(Layer):
@@ -45,7 +43,7 @@ class BatchNorm(Layer):
 
     def __init__(self, momentum: float = 0.1, eps: float = 1e-5, *, trainable: bool = True) -> None:
         super().__init__(trainable)
-        attributes = _check.attributes("BatchNorm", PRIMITIVES["batch_norm"], {"momentum": momentum, "eps": eps})
+        attributes = check.attributes("BatchNorm", PRIMITIVES["batch_norm"], {"momentum": momentum, "eps": eps})
         self.momentum, self.eps = attributes["momentum"], attributes["eps"]
 
     @property
@@ -92,7 +90,7 @@ class LayerNorm(Layer):
 
     def __init__(self, eps: float = 1e-5, *, trainable: bool = True) -> None:
         super().__init__(trainable)
-        self.eps = _check.attributes("LayerNorm", PRIMITIVES["layer_norm"], {"eps": eps})["eps"]
+        self.eps = check.attributes("LayerNorm", PRIMITIVES["layer_norm"], {"eps": eps})["eps"]
 
     @property
     def last_primitive(self) -> str:
@@ -135,12 +133,12 @@ class Standardize(Layer):
 
     def __init__(self, *, fitted: bool = False) -> None:
         super().__init__()
-        self.fitted = _check.flag("Standardize", "fitted", fitted)
+        self.fitted = check.flag("Standardize", "fitted", fitted)
 
     def adapt(self, x: Any) -> None:
         """Take mean and standard deviation of the features from the rows of x."""
-        who, width = "Standardize.adapt", self.mean.size
-        values = x if isinstance(x, LazyRows) else features(who, x, width, str(self.mean.dtype))
+        caller, width = "Standardize.adapt", self.mean.size
+        values = x if isinstance(x, LazyRows) else features(caller, x, width, str(self.mean.dtype))
         with np.errstate(over="ignore"):
             mean = sum(block.sum(axis=0, dtype=np.float64) for block in blocks(values)) / len(values)
             deviation = _deviation(values, mean)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from densegrad import _check
+from densegrad._base import check
+from densegrad._plan.lowering import PlanBuilder
 from densegrad.layers.base import Layer, array_view, gradient_view
-
-if TYPE_CHECKING:
-    from densegrad.plan import PlanBuilder
 
 _LARGEST = 1e30  # still a number in float32, with room to learn
 
@@ -24,9 +22,9 @@ class Parametric(Layer):
 
     def __init__(self, initial: float, shared: bool, trainable: bool) -> None:
         super().__init__(trainable)
-        who = type(self).__name__
-        self.initial = _check.real(who, "initial", initial, -_LARGEST, _LARGEST)
-        self.shared = _check.flag(who, "shared", shared)
+        caller = type(self).__name__
+        self.initial = check.real(caller, "initial", initial, -_LARGEST, _LARGEST)
+        self.shared = check.flag(caller, "shared", shared)
 
     @property
     def last_primitive(self) -> str:

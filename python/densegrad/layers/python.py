@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
+from typing import Any, Protocol, TypeGuard
 
-from densegrad._numpy.types import FloatArray
+from densegrad._base.types import FloatArray
+from densegrad._plan.lowering import PlanBuilder
 from densegrad.layers.base import Layer
-
-if TYPE_CHECKING:
-    from densegrad.plan import PlanBuilder
 
 
 class Function(Protocol):
-    """What an activation of one's own offers: y = f(z), and dz = dy f'(z), arrays of the shape and dtype of z."""
+    """An activation of one's own: y = f(z), and dz = dy f'(z), arrays of the shape and dtype of z."""
 
     def forward(self, z: FloatArray) -> FloatArray:
         """y (batch, features)."""
@@ -24,7 +22,7 @@ class Function(Protocol):
 
 
 def is_function(value: Any) -> TypeGuard[Function]:
-    """Whether a value is an object with both, and no layer."""
+    """Tell whether a value is an object with both, and no layer."""
     return (
         not isinstance(value, Layer | type)
         and callable(getattr(value, "forward", None))

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from densegrad.layers.base import Layer
+from densegrad._plan.lowering import PlanBuilder
+from densegrad.layers.base import Layer, Owner
 from densegrad.layers.python import PythonActivation, is_function
-
-if TYPE_CHECKING:
-    from densegrad.model import BaseModel
-    from densegrad.plan import PlanBuilder
 
 
 class Residual(Layer):
@@ -48,7 +45,7 @@ class Residual(Layer):
 
     @property
     def trainable(self) -> bool:
-        """Whether training updates anything in these layers; setting it sets each of them."""
+        """Tell whether training updates anything in these layers; setting it sets each of them."""
         return any(layer.trainable for layer in self._layers)
 
     @trainable.setter
@@ -78,12 +75,12 @@ class Residual(Layer):
             y = layer.lower(builder, y, f"{name}.{index}")
         return builder.node("add", (x, y), self.out_features(builder.widths[x]))
 
-    def check_free(self, who: str) -> None:
-        super().check_free(who)
+    def check_free(self, caller: str) -> None:
+        super().check_free(caller)
         for layer in self._layers:
-            layer.check_free(who)
+            layer.check_free(caller)
 
-    def attach(self, owner: BaseModel) -> None:
+    def attach(self, owner: Owner) -> None:
         super().attach(owner)
         for layer in self._layers:
             layer.attach(owner)

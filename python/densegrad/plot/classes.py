@@ -1,29 +1,52 @@
-"""Which class is answered where, and which is taken for which."""
+"""Classes as they are predicted over the plane, and as they are taken for each other."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from densegrad import _check, metrics
-from densegrad._numpy.types import FloatArray
+from densegrad import metrics
+from densegrad._base import check
+from densegrad._base.types import FloatArray
 from densegrad.plot.axes import axes_of
-
-if TYPE_CHECKING:
-    from densegrad.model import BaseModel
 
 _MOST_NAMES = 20  # classes whose names and counts can be read
 
 
-def decision_boundary(model: BaseModel, x: Any, y: Any, ax: Any = None, *, resolution: int = 200) -> Any:
-    """The class that a model of two features answers, over the plane, with its rows.
+class Classifier(Protocol):
+    """A model, as far as its pictures know it."""
 
-    The ground has the colours of the classes, mixed by their probabilities; where the answer changes is a black line.
+    dtype: str
+    input_size: int | None
+
+    @property
+    def output_size(self) -> int:
+        """Number of columns of the output."""
+        ...
+
+    def require_built(self, what: str) -> None:
+        """Refuse what needs parameters before there are any."""
+        ...
+
+    def predict(self, x: Any) -> Any:
+        """The outputs of rows."""
+        ...
+
+    def predict_proba(self, x: Any) -> Any:
+        """The probabilities of rows."""
+        ...
+
+
+def decision_boundary(model: Classifier, x: Any, y: Any, ax: Any = None, *, resolution: int = 200) -> Any:
+    """The class that a model of two features predicts, over the plane, with its rows.
+
+    The ground has the colours of the classes, mixed by their probabilities; the prediction changes at the black
+    lines.
 
     Args:
-        model: A model with two inputs whose outputs are classes: several outputs, of which the largest is the answer,
+        model: A model with two inputs whose outputs are classes: several outputs, of which the largest is predicted,
             or one with a probability.
         x: (rows, 2).
         y: (rows,) labels, or (rows, classes) one-hot.
@@ -33,14 +56,14 @@ def decision_boundary(model: BaseModel, x: Any, y: Any, ax: Any = None, *, resol
     Returns:
         The axes.
     """
-    who = "decision_boundary"
-    model.require_built(who)
+    caller = "decision_boundary"
+    model.require_built(caller)
     if model.input_size != 2:
-        raise ValueError(f"{who}: expected a model with 2 inputs, got {model.input_size}")
-    points = _check.features(who, x, 2, model.dtype)
-    resolution = _check.count(who, "resolution", resolution, low=2)
+        raise ValueError(f"{caller}: expected a model with 2 inputs, got {model.input_size}")
+    points = check.features(caller, x, 2, model.dtype)
+    resolution = check.count(caller, "resolution", resolution, low=2)
     classes = max(model.output_size, 2)
-    labels = _labels(who, "y", y, len(points), classes)
+    labels = _labels(caller, "y", y, len(points), classes)
     low, high = points.min(axis=0), points.max(axis=0)
     margin = np.where(high > low, (high - low) * 0.08, 1.0)
     sides = [np.linspace(*ends, resolution) for ends in zip(low - margin, high + margin, strict=True)]
@@ -65,7 +88,7 @@ def decision_boundary(model: BaseModel, x: Any, y: Any, ax: Any = None, *, resol
 
 
 def confusion_matrix(y_true: Any, y_pred: Any = None, ax: Any = None, *, class_names: Sequence[str] = ()) -> Any:
-    """How many rows of each class (a line) were answered with each class (a column).
+    """How many rows of each class (a line) were predicted as each class (a column).
 
     Colours show the shares of each line.
 
@@ -95,12 +118,12 @@ def confusion_matrix(y_true: Any, y_pred: Any = None, ax: Any = None, *, class_n
             ax.text(column, line, f"{count:.5g}", ha="center", va="center", color=color, size="small")
     else:
         ax.figure.colorbar(picture, ax=ax, label="share of the class")
-    ax.set(xlabel="answer", ylabel="class", title=f"{counts.trace() / counts.sum():.1%} right")
+    ax.set(xlabel="predicted", ylabel="class", title=f"accuracy {100 * counts.trace() / counts.sum():.1f} %")
     return ax
 
 
-def _shares(model: BaseModel, points: FloatArray) -> FloatArray:
-    """The probabilities of the classes, or 1 for the answer where a model has none."""
+def _shares(model: Classifier, points: FloatArray) -> FloatArray:
+    """The probabilities of the classes, or 1 for the predicted one where a model has none."""
     try:
         p = model.predict_proba(points).astype(np.float64)
     except ValueError:
@@ -122,33 +145,33 @@ def _colors(classes: int) -> FloatArray:
     return rgba[:, :3]
 
 
-def _labels(who: str, what: str, y: Any, rows: int, classes: int) -> Any:
+def _labels(caller: str, what: str, y: Any, rows: int, classes: int) -> Any:
     """Labels of rows that are given as such or one-hot."""
-    raw = _check.numeric(who, what, y)
+    raw = check.numeric(caller, what, y)
     if raw.ndim == 2 and raw.shape == (rows, classes):
         raw = raw.argmax(axis=1)
-    return _check.labels(who, raw, rows, classes)
+    return check.labels(caller, raw, rows, classes)
 
 
 def _matrix(given: Any) -> FloatArray:
     """A confusion matrix that somebody has made."""
-    counts = _check.array("confusion_matrix", "a matrix", given, "float64")
+    counts = check.array("confusion_matrix", "a matrix", given, "float64")
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
         raise ValueError(
             f"confusion_matrix: expected y_true and y_pred, or a square matrix, got one array of shape {counts.shape}"
         )
-    _check.nonnegative("confusion_matrix", "counts", counts)
+    check.nonnegative("confusion_matrix", "counts", counts)
     if not counts.any():
         raise ValueError("confusion_matrix: expected a matrix of at least 1 row counted, got zeros")
     return counts
 
 
 def _counts(y_true: Any, y_pred: Any) -> FloatArray:
-    """The confusion matrix of labels and answers."""
-    who = "confusion_matrix"
-    truth, answers = _check.numeric(who, "y_true", y_true), _check.numeric(who, "y_pred", y_pred)
-    if answers.ndim == 1:
-        classes = int(max(truth.max(initial=0), answers.max(initial=0))) + 1
-        answers = np.eye(max(classes, 2))[_check.labels(who, answers, len(truth), classes)]
-    counts: FloatArray = metrics.confusion_matrix(answers, truth).astype(np.float64)
+    """The confusion matrix of labels and predictions."""
+    caller = "confusion_matrix"
+    truth, predicted = check.numeric(caller, "y_true", y_true), check.numeric(caller, "y_pred", y_pred)
+    if predicted.ndim == 1:
+        classes = int(max(truth.max(initial=0), predicted.max(initial=0))) + 1
+        predicted = np.eye(max(classes, 2))[check.labels(caller, predicted, len(truth), classes)]
+    counts: FloatArray = metrics.confusion_matrix(predicted, truth).astype(np.float64)
     return counts

@@ -1,19 +1,26 @@
-"""What a run has measured, as curves."""
+"""Measures of a run as curves."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
+from densegrad._base.types import FloatArray
 from densegrad.plot.axes import axes_of
-
-if TYPE_CHECKING:
-    from densegrad.history import History
-    from densegrad.lrfinder import LearningRates
 
 _FEW = 30  # epochs that get a dot each
 
 
-def learning_curve(history: History, ax: Any = None) -> Any:
+class RangeTest(Protocol):
+    """The losses of a range test by learning rate."""
+
+    rates: FloatArray
+    losses: FloatArray
+    smoothed: FloatArray
+    suggestion: float | None
+
+
+def learning_curve(history: Mapping[str, Sequence[float]], ax: Any = None) -> Any:
     """Loss by epoch on the left axis, metrics on the right.
 
     Args:
@@ -23,7 +30,8 @@ def learning_curve(history: History, ax: Any = None) -> Any:
     Returns:
         The axes of the loss.
     """
-    if not history.epochs:
+    epochs = max(map(len, history.values()), default=0)
+    if not epochs:
         raise ValueError("learning_curve: expected a history with at least 1 epoch, got 0")
     ax = axes_of(ax)
     shown = [name for name in history if name != "seconds"]
@@ -35,7 +43,7 @@ def learning_curve(history: History, ax: Any = None) -> Any:
         style = {
             "color": colors[_quantity(name)],
             "linestyle": "-" if name.startswith("val_") else "--",
-            "marker": "." if history.epochs <= _FEW else "",
+            "marker": "." if epochs <= _FEW else "",
             "label": name.replace("val_", "validation "),
         }
         lines += target.plot(range(1, len(history[name]) + 1), history[name], **style)
@@ -50,7 +58,7 @@ def learning_curve(history: History, ax: Any = None) -> Any:
     return ax
 
 
-def learning_rates(found: LearningRates, ax: Any = None) -> Any:
+def learning_rates(found: RangeTest, ax: Any = None) -> Any:
     """The losses of a range test by learning rate, as they were and smoothed, with the suggestion.
 
     Args:
@@ -77,5 +85,5 @@ def learning_rates(found: LearningRates, ax: Any = None) -> Any:
 
 
 def _quantity(name: str) -> str:
-    """What a column and its validation twin measure."""
+    """The quantity that a column and its validation twin measure."""
     return name.removeprefix("val_")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from densegrad._numpy.types import FloatArray
+from densegrad._base.types import FloatArray
+from densegrad._model_core import ModelCore
 from densegrad.plot.axes import axes_of
-
-if TYPE_CHECKING:
-    from densegrad.model import BaseModel
 
 _MOST = 16  # units of a column that are all drawn; of more, some at both ends
 _ENDS = 5
@@ -39,7 +37,7 @@ class _Column:
         return centred
 
 
-def network(model: BaseModel, ax: Any = None) -> Any:
+def network(model: ModelCore, ax: Any = None) -> Any:
     """The network as a picture: a column of circles for the inputs and each layer, a line for each weight.
 
     In a network whose layers have up to 16 units colours show the weights (lines) and the biases (circles), red above 0
@@ -77,7 +75,7 @@ def network(model: BaseModel, ax: Any = None) -> Any:
     return ax
 
 
-def _columns(model: BaseModel) -> list[_Column]:
+def _columns(model: ModelCore) -> list[_Column]:
     """The plan as columns: each dense node makes one, and what works unit by unit belongs to the one it reads."""
     lowered = model.lower()
     columns, of = [_Column(lowered.widths[lowered.input], ["input"])], {lowered.input: 0}
@@ -135,7 +133,7 @@ def _draw_units(ax: Any, column: _Column, place: int, tallest: float, scale: dic
 
 
 def _draw_arc(ax: Any, source: int, place: int, tallest: float) -> None:
-    """What reaches a column past its weights, above both."""
+    """An arc for what reaches a column past its weights, above both."""
     from matplotlib.patches import FancyArrowPatch
 
     style: dict[str, Any] = {

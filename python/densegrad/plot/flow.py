@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from densegrad.evaluation import checked_rows
-from densegrad.inspection import gradients
-from densegrad.losses import AnyLoss
+from densegrad._inspect.probe import gradients
+from densegrad._model_core import ModelCore
+from densegrad._rows.rows import checked_rows
+from densegrad.losses import LossLike
 from densegrad.plot.axes import axes_of
 
-if TYPE_CHECKING:
-    from densegrad.model import BaseModel
 
-
-def gradient_flow(model: BaseModel, x: Any, y: Any, loss: AnyLoss, ax: Any = None) -> Any:
+def gradient_flow(model: ModelCore, x: Any, y: Any, loss: LossLike, ax: Any = None) -> Any:
     """The size of the gradients of each trained array, first layer first: sqrt(mean(dw^2)) and max |dw|.
 
     Bars that shrink towards the first layers are a vanishing gradient, bars that grow an exploding one. An array whose

@@ -8,8 +8,8 @@ Sparse input is made dense as a whole, in ``fit`` as in ``predict``.
 """
 
 try:
-    from densegrad.sklearn.bagging import BaggingMLPClassifier, BaggingMLPRegressor
     from densegrad.sklearn.classifier import MLPClassifier
+    from densegrad.sklearn.ensembles import BaggingMLPClassifier, BaggingMLPRegressor
     from densegrad.sklearn.features import MLPAutoencoder, MLPTransformer
     from densegrad.sklearn.regressor import MLPRegressor
 except ImportError as error:

@@ -1,14 +1,12 @@
-"""What classifier and regressor share: arguments, parameters, training, files."""
+"""The base of classifier and regressor: arguments, parameters, training, files."""
 
 from __future__ import annotations
 
-import copy
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from itertools import pairwise
 from numbers import Integral, Real
 from operator import index
 from typing import Any, ClassVar
@@ -18,7 +16,6 @@ import numpy as np
 import scipy.sparse
 from joblib.parallel import get_active_backend
 from sklearn import get_config
-from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
@@ -26,23 +23,19 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from threadpoolctl import ThreadpoolController
 
-from densegrad._backend import active
-from densegrad._numpy.types import FloatArray
-from densegrad.activations import ActivationFunction
-from densegrad.layers import Activation, BatchNorm, Dense, Dropout, Layer, LayerNorm, PythonActivation, is_function
-from densegrad.model import Sequential
-from densegrad.optimizers import Optimizer
-from densegrad.pieces import network_of
-from densegrad.sklearn.solver import Solver, make_solver
-from densegrad.sklearn.tasks import THEIR_NAMES, Task, function_named
-from densegrad.sklearn.training import Rows, lbfgs, penalised, stochastic
-from densegrad.version import __version__
+from densegrad._base.types import FloatArray
+from densegrad._base.version import __version__
+from densegrad._plan.backend import REFUSAL
+from densegrad.models.sequential import Sequential
+from densegrad.sklearn.network import NORMALIZATIONS, OwnNetwork
+from densegrad.sklearn.solver import make_solver
+from densegrad.sklearn.tasks import Task
+from densegrad.sklearn.training import NetworkRows, lbfgs, stochastic
 
 _STOCHASTIC = ("sgd", "adam")
-_NORMALIZATIONS = {"batch": BatchNorm, "layer": LayerNorm}
 
 
-class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
+class BaseMLP(OwnNetwork):
     """The base of the estimators; see ``MLPClassifier`` for its arguments."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -71,7 +64,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "output_activation": "no_validation",
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
-        "normalization": [StrOptions(set(_NORMALIZATIONS)), None],
+        "normalization": [StrOptions(set(NORMALIZATIONS)), None],
         "optimizer": "no_validation",
         "schedule": [callable, None],
         "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
@@ -82,114 +75,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
         "progress": ["boolean", None],
     }
     _score_name: ClassVar[str]
-    _optimizer: Solver
     _ended: bool  # by early stopping
-    _code: int | None = None  # the hidden layer that nothing is dropped from and that is not normalised
-
-    # ---- parameters
-
-    @property
-    def model_(self) -> Sequential:
-        """The network, which is the estimator's own: ``save`` it, ``to_onnx`` it, or train a copy of it.
-
-        ``coefs_`` and ``intercepts_`` are views into its parameters.
-        """
-        if "_model" not in vars(self) or not self._holds_views():
-            check_is_fitted(self)
-            self._adopt()
-        model: Sequential = self._model
-        return model
-
-    def _holds_views(self) -> bool:
-        """Whether nobody has put other arrays in the place of ``coefs_`` and ``intercepts_``."""
-        coefs, intercepts = self._views
-        if len(self.coefs_) != len(coefs) or len(self.intercepts_) != len(intercepts):
-            return False
-        for array, view in zip(self.coefs_, coefs, strict=True):
-            if array is not view:
-                return False
-        for array, view in zip(self.intercepts_, intercepts, strict=True):  # noqa: SIM110  (the fast path of predict)
-            if array is not view:
-                return False
-        return True
-
-    def _adopt(self) -> None:
-        """Make ``coefs_`` and ``intercepts_``, which somebody has set, those of the network."""
-        coefs, intercepts = list(self.coefs_), list(self.intercepts_)
-        model = vars(self).get("_model")
-        shapes = [np.shape(w) for w in coefs]
-        if model is None or [layer.w.shape for layer in self._dense_layers] != shapes:
-            dtype = str(np.result_type(*coefs)) if self.dtype == "auto" else self.dtype
-            model = self._build([shapes[0][0], *(shape[1] for shape in shapes)], self._learnt, dtype)
-        self._take(model)
-        self._set_weights(coefs, intercepts)
-
-    def _set_weights(self, coefs: list[FloatArray], intercepts: list[FloatArray]) -> None:
-        for layer, w, b in zip(self._dense_layers, coefs, intercepts, strict=True):
-            layer.w[...], layer.b[...] = w, b
-
-    def _take(self, model: Sequential) -> None:
-        """The model is this estimator's from now on."""
-        self._model = model
-        self._dense_layers = [layer for layer in model.layers if isinstance(layer, Dense)]
-        self.coefs_ = [layer.w for layer in self._dense_layers]
-        self.intercepts_ = [layer.b for layer in self._dense_layers]
-        self._views = (tuple(self.coefs_), tuple(self.intercepts_))
-        self._network: tuple[Any, ...] | None = None
-
-    def _build(self, units: list[int], task: Task, dtype: str) -> Sequential:
-        """The layers, all of their weights 0."""
-        self._built_of = self._what_is_built(task, dtype)
-        who = type(self).__name__
-        hidden = units[1:-1]
-        functions = self._hidden_functions(who, len(hidden))
-        rates = np.broadcast_to(np.asarray(self.dropout, float), len(hidden)) if hidden else np.empty(0)
-        layers: list[Any] = []
-        for place, (size, function, rate) in enumerate(zip(hidden, functions, rates, strict=True)):
-            if place == self._code:
-                layers.append(Dense(size, function, init="zeros"))
-                continue
-            normalization = [] if self.normalization is None else [_NORMALIZATIONS[self.normalization]()]
-            if isinstance(function, ActivationFunction) and not normalization:
-                layers.append(Dense(size, function, init="zeros"))
-            else:
-                layers += [Dense(size, init="zeros"), *normalization, _layer_of(function)]
-            if rate > 0:
-                layers.append(Dropout(float(rate)))
-        output = None if task.output.primitive == "identity" else task.output
-        return Sequential([*layers, Dense(units[-1], output, init="zeros")], units[0], dtype=dtype, seed=0)
-
-    def _hidden_functions(self, who: str, count: int) -> list[Any]:
-        """The activation of each hidden layer."""
-        given = self.activation
-        each = list(given) if isinstance(given, list | tuple) else [given] * count
-        if len(each) != count:
-            raise ValueError(f"{who}: expected an activation for each of {count} hidden layers, got {len(each)}")
-        if np.ndim(self.dropout) and len(self.dropout) != count:
-            raise ValueError(f"{who}: expected a dropout for each of {count} hidden layers, got {len(self.dropout)}")
-        return [one if isinstance(one, Layer) or is_function(one) else function_named(who, one) for one in each]
-
-    def _initialize(self, task: Task, units: list[int], dtype: str) -> None:
-        """The first weights: uniform within sqrt(6 / (fan_in + fan_out)), of the logistic function sqrt(2 / ...).
-
-        Source: Glorot & Bengio, Understanding the difficulty of training deep feedforward neural networks (2010).
-        """
-        functions = [getattr(f, "primitive", "") for f in self._hidden_functions(type(self).__name__, len(units) - 2)]
-        functions.append(functions[-1] if functions else THEIR_NAMES.get(str(self.activation), str(self.activation)))
-        self.n_iter_ = self.t_ = 0
-        model = self._build(units, task, dtype)
-        self._take(model)
-        for layer, function in zip(self._dense_layers, functions, strict=True):
-            fan_in, fan_out = layer.w.shape
-            bound = np.sqrt((2.0 if function in ("sigmoid", "logistic") else 6.0) / (fan_in + fan_out))
-            layer.w[...] = self._random_state.uniform(-bound, bound, (fan_in, fan_out))
-            layer.b[...] = self._random_state.uniform(-bound, bound, fan_out)
-        if any(isinstance(layer, Dropout) for layer in model.layers):
-            model.noise_seed = int(self._random_state.randint(2**31 - 1))
-        self.n_layers_ = len(units)
-        self.out_activation_ = task.out_activation
-        if hasattr(self, "_optimizer"):
-            del self._optimizer
 
     def _begin_curves(self, *, anew: bool, held: bool) -> None:
         """The lists that training appends to, those that are not there yet or all anew."""
@@ -249,8 +135,8 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
     def _prepared(
         self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, *, incremental: bool
     ) -> Callable[[], None]:
-        """What trains, once everything has been checked."""
-        who = type(self).__name__
+        """The training to be done, once everything has been checked."""
+        caller = type(self).__name__
         sizes = self.hidden_layer_sizes
         sizes = [index(size) for size in sizes] if hasattr(sizes, "__iter__") else [index(sizes)]
         if any(size <= 0 for size in sizes):
@@ -262,7 +148,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
             sample_weight = _check_sample_weight(sample_weight, X)
         self._random_state = check_random_state(self.random_state)
         targets = self._encoded(y)
-        self._learnt = task = self._task(who, targets)
+        self._learnt = task = self._task(caller, targets)
         units = [X.shape[1], *sizes, task.units]
         dtype = str(X.dtype) if self.dtype == "auto" else self.dtype
         if incremental and not first and self.dtype == "auto":
@@ -289,48 +175,29 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
             rows, given = self._split(rows, targets, sample_weight)
         return stochastic(self, task, rows, given, incremental=incremental)
 
-    def _go_on(self, task: Task, units: list[int], dtype: str) -> None:
-        """Take the weights of the last fit on, into other layers where the arguments now ask for such."""
-        self.model_  # noqa: B018  (takes over what somebody has set)
-        coefs, intercepts = self.coefs_, self.intercepts_
-        if [w.shape for w in coefs] != [*pairwise(units)]:
-            raise ValueError(
-                f"{type(self).__name__}: expected the layers {units} of the last fit to go on with, got weights "
-                f"{[w.shape for w in coefs]}"
-            )
-        self.out_activation_ = task.out_activation
-        if self._built_of != self._what_is_built(task, dtype):
-            self._take(self._build(units, task, dtype))
-            self._set_weights(coefs, intercepts)
-            self.__dict__.pop("_optimizer", None)
-
-    def _what_is_built(self, task: Task, dtype: str) -> tuple[str, ...]:
-        """The arguments that decide the layers."""
-        return repr(self.activation), repr(self.dropout), repr(self.normalization), repr(task.output), dtype
-
     def _class_weighted(self, y: Any, sample_weight: Any, *, incremental: bool) -> Any:
         """The weights of the rows, times those of their classes where there are any."""
         return sample_weight
 
-    def _rows(self, task: Task, X: Any, targets: Any, sample_weight: Any) -> Rows:
-        """What the network reads."""
+    def _rows(self, task: Task, X: Any, targets: Any, sample_weight: Any) -> NetworkRows:
+        """The rows as the network reads them."""
         dtype = self._model.dtype
         x = dense_rows(X, dtype)
         weight = None if sample_weight is None else np.ascontiguousarray(sample_weight, dtype)
-        return Rows(x, self._as_read(task, targets, dtype), weight)
+        return NetworkRows(x, self._as_read(task, targets, dtype), weight)
 
-    def _held(self, task: Task, X: Any, y: Any) -> Rows:
+    def _held(self, task: Task, X: Any, y: Any) -> NetworkRows:
         """The validation set that was given."""
-        who = type(self).__name__
+        caller = type(self).__name__
         if X is None or y is None:
-            raise ValueError(f"{who}: expected X_val and y_val, got one of them alone")
+            raise ValueError(f"{caller}: expected X_val and y_val, got one of them alone")
         X, y = self._validated(X, y, incremental=True, reset=False, held=True)
         targets = self._encoded(y)
         if targets.ndim == 2 and targets.shape[1] != self.n_outputs_:
-            raise ValueError(f"{who}: expected y_val of {self.n_outputs_} columns as y, got {targets.shape[1]}")
+            raise ValueError(f"{caller}: expected y_val of {self.n_outputs_} columns as y, got {targets.shape[1]}")
         return self._rows(task, X, targets, None)
 
-    def _split(self, rows: Rows, targets: Any, sample_weight: Any) -> tuple[Rows, Rows]:
+    def _split(self, rows: NetworkRows, targets: Any, sample_weight: Any) -> tuple[NetworkRows, NetworkRows]:
         """The rows to train on and those to measure, drawn as scikit-learn draws them; classes weigh in the first."""
         trained, measured = train_test_split(
             np.arange(len(rows.x)),
@@ -349,22 +216,13 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
         return _some(rows, trained), _some(rows._replace(weight=sample_weight), measured)
 
     def _strata(self, targets: Any) -> Any:
-        """What a split keeps the shares of."""
+        """The groups whose shares a split keeps."""
         return None
 
     @property
     def _keeps_best(self) -> bool:
         best = self.restore_best_weights
         return bool(self.early_stopping if isinstance(best, str) else best)
-
-    def _network_for(self, task: Task, optimizer: Optimizer) -> Any:
-        """The network that trains, made anew where anything of it has changed."""
-        model = self._model
-        made_for = (active(), model.plan_version, task.loss, optimizer, float(self.alpha))
-        if self._network is None or self._network[0] != made_for:
-            lowered = penalised(model.lower(task.loss, optimizer.bind(model.parameters)), float(self.alpha))
-            self._network = (made_for, network_of(lowered, model.parameters, optimizer.state))
-        return self._network[1]
 
     # ---- prediction
 
@@ -377,7 +235,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
             if fits and "feature_names_in_" not in attributes:
                 try:
                     return model.predict(X)
-                except ValueError:  # not finite: said below
+                except REFUSAL:  # not finite: said below
                     pass
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
@@ -443,7 +301,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
         """The targets as the loss reads them."""
         raise NotImplementedError
 
-    def _task(self, who: str, targets: Any) -> Task:
+    def _task(self, caller: str, targets: Any) -> Task:
         raise NotImplementedError
 
     def _score_of(self, task: Task, y: Any, outputs: FloatArray, weight: FloatArray | None) -> float:
@@ -452,7 +310,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # which has no types
 
 
 def trains_by_steps(estimator: Any) -> bool:
-    """Whether there is a ``partial_fit``; else an error that says why not."""
+    """Tell whether there is a ``partial_fit``; else an error that says why not."""
     if not estimator._stochastic():
         raise AttributeError(
             f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic."
@@ -467,15 +325,9 @@ def keep(estimator: Any, arguments: dict[str, Any]) -> None:
             setattr(estimator, name, value)
 
 
-def _some(rows: Rows, chosen: Any) -> Rows:
+def _some(rows: NetworkRows, chosen: Any) -> NetworkRows:
     """Some of the rows."""
-    return Rows(rows.x[chosen], rows.y[chosen], None if rows.weight is None else rows.weight[chosen])
-
-
-def _layer_of(function: Any) -> Any:
-    if isinstance(function, ActivationFunction):
-        return Activation(function)
-    return function.copy() if isinstance(function, Layer) else PythonActivation(copy.deepcopy(function))
+    return NetworkRows(rows.x[chosen], rows.y[chosen], None if rows.weight is None else rows.weight[chosen])
 
 
 def dense_rows(X: Any, dtype: Any) -> FloatArray:

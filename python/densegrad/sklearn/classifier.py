@@ -13,7 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
-from densegrad._numpy.types import FloatArray
+from densegrad._base.types import FloatArray
 from densegrad.sklearn.base import BaseMLP, keep, trains_by_steps
 from densegrad.sklearn.tasks import Task, classification
 
@@ -245,10 +245,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # which ha
             raise ValueError("The object was not fitted with multilabel input.")
         return np.searchsorted(self.classes_, y)
 
-    def _task(self, who: str, targets: Any) -> Task:
+    def _task(self, caller: str, targets: Any) -> Task:
         classes = len(self.classes_)
         columns = classes if classes > 2 or self._multilabel() else 1
-        task = classification(who, self.loss, self.output_activation, columns, classes, self._multilabel())
+        task = classification(caller, self.loss, self.output_activation, columns, classes, self._multilabel())
         self.n_outputs_ = task.units
         return task
 

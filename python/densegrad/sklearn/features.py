@@ -13,16 +13,16 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from densegrad._numpy.types import FloatArray
-from densegrad.pieces import network_of
-from densegrad.plan import Plan
+from densegrad._base.plan import Plan
+from densegrad._base.types import FloatArray
+from densegrad._plan.split_network import network_of
 from densegrad.sklearn.base import BaseMLP, dense_rows
 from densegrad.sklearn.classifier import MLPClassifier
 from densegrad.sklearn.regressor import MLPRegressor
 
 
 class _Features(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """What both transformers do with the network they have trained."""
+    """The base of both transformers, which read features from the network they have trained."""
 
     _code_layer: int  # the dense layer that reads the features, counted from 0
     estimator_: BaseMLP
@@ -185,7 +185,7 @@ class MLPAutoencoder(_Features):
         return self._encode(X)
 
     def inverse_transform(self, X: Any) -> FloatArray:
-        """What the decoder makes of codes, (rows, features)."""
+        """The decoder's outputs for codes, (rows, features)."""
         check_is_fitted(self)
         X = check_array(X)
         if X.shape[1] != self._n_features_out:

@@ -10,7 +10,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
-from densegrad._numpy.types import FloatArray
+from densegrad._base.types import FloatArray
 from densegrad.metrics import r2
 from densegrad.sklearn.base import BaseMLP, keep, trains_by_steps
 from densegrad.sklearn.tasks import Task, regression
@@ -87,7 +87,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # which have
         return self.decoded(self._outputs(X))
 
     def decoded(self, outputs: FloatArray) -> FloatArray:
-        """What the last layer's outputs predict, as ``predict`` gives it."""
+        """The predictions of the last layer's outputs, as ``predict`` gives it."""
         values = self._learnt.linked(outputs)[:, : self.n_outputs_]  # what may stand behind are log-variances
         return values.ravel() if self.n_outputs_ == 1 else np.ascontiguousarray(values)
 
@@ -123,9 +123,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # which have
     def _encoded(self, y: Any) -> Any:
         return y.reshape(-1, 1) if y.ndim == 1 else y
 
-    def _task(self, who: str, targets: Any) -> Task:
+    def _task(self, caller: str, targets: Any) -> Task:
         self.n_outputs_ = targets.shape[1]
-        return regression(who, self.loss, self.output_activation, self.n_outputs_)
+        return regression(caller, self.loss, self.output_activation, self.n_outputs_)
 
     def _as_read(self, task: Task, targets: Any, dtype: str) -> Any:
         if task.counts and (targets < 0).any():

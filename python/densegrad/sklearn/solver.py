@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from densegrad.lbfgs import LBFGS
+from densegrad._training.lbfgs import LBFGS
 from densegrad.optimizers import SGD, Adam, Optimizer
 
 _LEAST = 1e-6  # learning rate at which "adaptive" stops
@@ -32,7 +32,7 @@ class Solver:
             self._set(float(self._initial) / (t + 1) ** self._power_t)
 
     def stops(self, why: str, verbose: Any) -> bool:
-        """Whether no improvement ends the run; ``adaptive`` goes on with a fifth of the rate."""
+        """Tell whether no improvement ends the run; ``adaptive`` goes on with a fifth of the rate."""
         adaptive = self._mode == "adaptive"
         if adaptive and self.learning_rate > _LEAST:
             self._set(self.learning_rate / 5)
@@ -50,16 +50,18 @@ class Solver:
 
 
 def make_solver(estimator: Any) -> Solver:
-    """What the estimator's arguments ask for."""
-    who = type(estimator).__name__
+    """The solver that the estimator's arguments ask for."""
+    caller = type(estimator).__name__
     if estimator.optimizer is not None:
         if isinstance(estimator.optimizer, LBFGS):
-            raise ValueError(f"{who}: expected solver='lbfgs', got optimizer={estimator.optimizer!r}")
+            raise ValueError(f"{caller}: expected solver='lbfgs', got optimizer={estimator.optimizer!r}")
         if not isinstance(estimator.optimizer, Optimizer):
-            raise TypeError(f"{who}: expected optimizer as an object such as dg.AdamW(), got {estimator.optimizer!r}")
+            raise TypeError(
+                f"{caller}: expected optimizer as an object such as dg.AdamW(), got {estimator.optimizer!r}"
+            )
         for name in ("schedule", "clip_norm"):
             if getattr(estimator, name) is not None:
-                raise ValueError(f"{who}: expected {name} as an argument of the optimizer, got both")
+                raise ValueError(f"{caller}: expected {name} as an argument of the optimizer, got both")
         return Solver(copy.deepcopy(estimator.optimizer), "constant", 0.0, 0.0)
     mode = estimator.learning_rate if estimator.solver == "sgd" and estimator.schedule is None else "constant"
     lr = estimator.learning_rate_init if estimator.schedule is None else copy.deepcopy(estimator.schedule)

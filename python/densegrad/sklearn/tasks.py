@@ -1,4 +1,4 @@
-"""What is learnt: the loss, the last layer under it, and how targets and outputs are read."""
+"""Tasks: the loss, the last layer under it, and how targets and outputs are read."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from densegrad import _backend, losses, plan
-from densegrad._numpy.types import FloatArray, IndexArray
-from densegrad._primitives import loss_row
+from densegrad import losses
+from densegrad._base.plan import LossSpec, LossTerm
+from densegrad._base.primitives import loss_row
+from densegrad._base.types import FloatArray, IndexArray
+from densegrad._plan import backend
+from densegrad._plan.split_network import loss_and_gradient
 from densegrad.activations import ActivationFunction, resolve
-from densegrad.pieces import loss_and_gradient
 
 OUR_NAMES = {"logistic": "sigmoid"}
 THEIR_NAMES = {ours: theirs for theirs, ours in OUR_NAMES.items()}
 _LINKS = {"softmax": None, "sigmoid": None, "log_softmax": "exp"}  # what makes probabilities of such an output
 
 
-def function_named(who: str, activation: Any) -> ActivationFunction:
+def function_named(caller: str, activation: Any) -> ActivationFunction:
     """An activation by scikit-learn's name, by ours, or as an object."""
-    return resolve(who, OUR_NAMES.get(activation, activation) if isinstance(activation, str) else activation)
+    return resolve(caller, OUR_NAMES.get(activation, activation) if isinstance(activation, str) else activation)
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Task:
         counts: Whether targets are to be 0 or more.
     """
 
-    loss: plan.Loss
+    loss: LossSpec
     public: Any
     units: int
     output: ActivationFunction
@@ -53,7 +55,7 @@ class Task:
 
     @property
     def sums_to_one(self) -> bool:
-        """Whether the probabilities of a row do so by themselves."""
+        """Tell whether the probabilities of a row do so by themselves."""
         return self.link == "softmax" or self.output.primitive in ("softmax", "log_softmax")
 
     @property
@@ -64,7 +66,7 @@ class Task:
         return THEIR_NAMES.get(self.output.primitive, self.output.primitive)
 
     def constants(self, y: FloatArray) -> FloatArray:
-        """What ``loss_curve_`` has more for each row, which no parameter changes: sum_j t_j log t_j - t_j."""
+        """The constant of each row in ``loss_curve_``, which no parameter changes: sum_j t_j log t_j - t_j."""
         return np.asarray((y * np.log(np.where(y > 0, y, 1)) - y).sum(axis=1), np.float64)
 
     def linked(self, outputs: FloatArray) -> FloatArray:
@@ -73,16 +75,16 @@ class Task:
             return outputs
         if self.link == "exp":
             return np.asarray(np.exp(outputs))
-        linked: FloatArray = _backend.active().activation_forward(self.link, outputs)
+        linked: FloatArray = backend.active().activation_forward(self.link, outputs)
         return linked
 
-    def value(self, scores: FloatArray, lowered: plan.Loss, y: FloatArray | IndexArray, weight: Any) -> float:
+    def value(self, scores: FloatArray, lowered: LossSpec, y: FloatArray | IndexArray, weight: Any) -> float:
         """The loss of what it reads, without penalties, as ``loss_curve_`` shows it."""
         value = self.shown * sum(term.weight * loss_and_gradient(term, scores, y, weight)[0] for term in lowered.each())
         return value + float(np.average(self.constants(y), weights=weight)) if self.poisson else value
 
 
-def classification(who: str, loss: Any, output: Any, columns: int, classes: int, multilabel: bool) -> Task:
+def classification(caller: str, loss: Any, output: Any, columns: int, classes: int, multilabel: bool) -> Task:
     """The task of so many columns of a binarised y.
 
     ``"log_loss"`` is cross-entropy on a softmax, or where there is one column, or one for each label, the sum of the
@@ -92,45 +94,47 @@ def classification(who: str, loss: Any, output: Any, columns: int, classes: int,
     usual = "softmax" if softmax else "sigmoid"
     if isinstance(loss, str) and loss == "log_loss":
         loss = "cross_entropy" if softmax else "binary_cross_entropy"
-        if output is not None and function_named(who, output).primitive != usual:
-            raise ValueError(f"{who}: log_loss expected output_activation {usual!r}, got {output!r}; name another loss")
-        summed = losses.resolve(who, loss)
+        if output is not None and function_named(caller, output).primitive != usual:
+            raise ValueError(
+                f"{caller}: log_loss expected output_activation {usual!r}, got {output!r}; name another loss"
+            )
+        summed = losses.resolve(caller, loss)
         if columns > 1 and not softmax:  # the sum over the labels, not their mean
-            summed = plan.Loss("sum", -1, {}, (plan.LossTerm(summed.primitive, summed.attributes, float(columns)),))
-        return Task(summed, loss, columns, function_named(who, usual), labels=softmax)
-    resolved = losses.resolve(who, loss)
+            summed = LossSpec("sum", -1, {}, (LossTerm(summed.primitive, summed.attributes, float(columns)),))
+        return Task(summed, loss, columns, function_named(caller, usual), labels=softmax)
+    resolved = losses.resolve(caller, loss)
     row = loss_row(resolved.primitive)
     if row.predictions > 1:
-        raise ValueError(f"{who}: expected a loss with one prediction for each class, got {row.name}")
+        raise ValueError(f"{caller}: expected a loss with one prediction for each class, got {row.name}")
     labels = row.target == "classes"
     if labels and multilabel:
-        raise ValueError(f"{who}: {row.name} expects one class a row, got y with several labels a row")
+        raise ValueError(f"{caller}: {row.name} expects one class a row, got y with several labels a row")
     units = max(2, classes) if labels else columns
     usual = "log_softmax" if row.name == "nll" else "identity" if row.name.endswith("with_logits") else usual
     usual = "softmax" if labels and usual == "sigmoid" else usual
-    function = function_named(who, usual if output is None else output)
+    function = function_named(caller, usual if output is None else output)
     link = _LINKS.get(function.primitive, row.link if row.link != "identity" else None)
     return Task(resolved, loss, units, function, link, labels, probabilities=function.primitive in _LINKS or bool(link))
 
 
-def regression(who: str, loss: Any, output: Any, columns: int) -> Task:
+def regression(caller: str, loss: Any, output: Any, columns: int) -> Task:
     """The task of so many targets.
 
     ``"squared_error"`` is 1/2 sum_j (p_j - t_j)^2, shown as the mean over the targets, as scikit-learn does;
     ``"poisson"`` is the deviance's half of p = exp(z).
     """
-    function = function_named(who, "identity" if output is None else output)
+    function = function_named(caller, "identity" if output is None else output)
     if isinstance(loss, losses.Poisson) or (isinstance(loss, str) and loss == "poisson"):
         if function.primitive != "identity":
-            raise ValueError(f"{who}: poisson expected no output_activation, got {output!r}: the output is exp")
-        term = plan.LossTerm("poisson", {}, float(columns))
-        one = losses.resolve(who, "poisson") if columns == 1 else plan.Loss("sum", -1, {}, (term,))
+            raise ValueError(f"{caller}: poisson expected no output_activation, got {output!r}: the output is exp")
+        term = LossTerm("poisson", {}, float(columns))
+        one = losses.resolve(caller, "poisson") if columns == 1 else LossSpec("sum", -1, {}, (term,))
         return Task(one, "poisson", columns, function, link="exp", poisson=True, counts=True)
     if isinstance(loss, str) and loss == "squared_error":
-        resolved = losses.resolve(who, "half_squared_error")
+        resolved = losses.resolve(caller, "half_squared_error")
         return Task(resolved, "half_squared_error", columns, function, shown=1 / columns)
-    resolved = losses.resolve(who, loss)
+    resolved = losses.resolve(caller, loss)
     row = loss_row(resolved.primitive)
     if row.target in ("classes", "probabilities"):
-        raise ValueError(f"{who}: expected a loss on numbers, got {row.name}, which is on {row.target}")
+        raise ValueError(f"{caller}: expected a loss on numbers, got {row.name}, which is on {row.target}")
     return Task(resolved, loss, columns * row.predictions, function, counts=row.target == "counts")

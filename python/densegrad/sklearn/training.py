@@ -1,10 +1,8 @@
-"""How an estimator trains: epochs of the core's steps, or L-BFGS."""
+"""Training of an estimator: epochs of the core's steps, or L-BFGS."""
 
 from __future__ import annotations
 
 import copy
-import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,29 +10,28 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.optimize import _check_optimize_result
 
-from densegrad import _backend, checkpoint
-from densegrad._epoch import Pace
-from densegrad._interrupt import interrupt_stops
-from densegrad._numpy.types import FloatArray, IndexArray
-from densegrad._progress import Silent, progress_bar
-from densegrad.callbacks import Callback
-from densegrad.callbacks import check as check_callbacks
+from densegrad._base.plan import Plan
+from densegrad._base.types import FloatArray, IndexArray
+from densegrad._base.warn import warn
+from densegrad._plan import backend
+from densegrad._plan.split_network import network_of
+from densegrad._training.array_epochs import ArrayEpochs
+from densegrad._training.epochs import run_epochs
+from densegrad._training.lbfgs import LBFGS, Objective, scipy_minimize
+from densegrad._training.run import TrainingRun
+from densegrad.callbacks import Callback, resolve
 from densegrad.errors import DivergenceError
-from densegrad.lbfgs import LBFGS, Objective, scipy_minimize
-from densegrad.pieces import network_of
-from densegrad.plan import Plan
-from densegrad.run import Run
 from densegrad.sklearn.tasks import Task
-from densegrad.training import Trainer
 
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
 
 
-class Rows(NamedTuple):
-    """What is trained on or measured: x and y as the network reads them."""
+class NetworkRows(NamedTuple):
+    """Rows to be trained on or measured: x and y as the network reads them."""
 
     x: FloatArray
     y: FloatArray | IndexArray
@@ -52,8 +49,8 @@ def penalised(lowered: Plan, alpha: float) -> Plan:
     return replace(lowered, nodes=nodes, batch_shares_penalty=True)
 
 
-class Steps:
-    """The steps of an estimator's epochs, each epoch in as few calls as Ctrl-C allows.
+class SklearnEpochs(ArrayEpochs):
+    """The epochs of an estimator: scikit-learn's orders of the rows, and the loss of an epoch as it is shown there.
 
     Args:
         estimator: Whose they are.
@@ -62,60 +59,50 @@ class Steps:
         batch_size: Rows a step.
     """
 
-    def __init__(self, estimator: Any, task: Task, rows: Rows, batch_size: int) -> None:
-        self._optimizer = estimator._optimizer.optimizer
-        self._data, self.batch_size, self._task = rows, batch_size, task
-        self.rows = count = len(rows.x)
-        self.steps = -(-count // batch_size)
-        self._counts = np.full(self.steps, float(batch_size))
-        self._counts[-1] = count - (self.steps - 1) * batch_size
-        self._losses = np.empty(self.steps)
-        self._network = estimator._network_for(task, self._optimizer)
-        self._pace = Pace()
-        self._weights = estimator.coefs_
+    def __init__(self, estimator: Any, task: Task, rows: NetworkRows, batch_size: int) -> None:
+        super().__init__(estimator._network_for(task), rows, batch_size)
+        self._task, self._weights = task, estimator.coefs_
+        self._generator = estimator._random_state if estimator.shuffle else None
+        self._order = np.arange(self.count)
+        steps = -(-self.count // batch_size)
+        self._counts = np.full(steps, float(batch_size))
+        self._counts[-1] = self.count - (steps - 1) * batch_size
         self._alpha = float(estimator.alpha)
         self._by_step = task.shown != 1 and self._alpha > 0
         self._constants = None if not task.poisson else task.constants(rows.y)
 
-    def epoch(self, order: IndexArray, run: Run | None, bar: Silent, stopped: list[str]) -> float | None:
-        """One epoch; its loss as ``loss_curve_`` has it, not finite where a step's was; ``None`` if stopped within."""
-        done, shown = 0, np.zeros(self.steps)
-        while done < self.steps:
-            if stopped or (run is not None and run.history.stopped is not None):
-                return None
-            if self._by_step:
-                shown[done] = self._penalty_of_step(order, done)
-            most = 1 if self._by_step else self.steps - done
-            if run is not None:
-                most = min(most, run.steps_ahead())
-            made, _ = self._pace.make(self._network, self._optimizer, self._data, order, done, most, self.batch_size)
-            ran, last = len(made), float(made[-1])
-            self._losses[done : done + ran] = made
-            if not np.isfinite(last):
-                return last
-            done += ran
-            bar.steps(ran, last, int(self._counts[done - ran : done].sum()))
-            if run is not None:
-                run.step = done
-                run.tell("on_steps_end")
-        values = self._losses
-        if self._task.shown != 1:
-            values = self._task.shown * values + (1 - self._task.shown) * shown
-        loss = float(values @ self._counts) / len(order)
-        return loss if self._constants is None else loss + self._constant(order)
+    def begin(self, run: TrainingRun) -> None:
+        """Shuffle the order of the epoch before."""
+        if self._generator is not None:
+            drawn = np.arange(self.count)
+            self._generator.shuffle(drawn)
+            self._order = self._order[drawn]
+        run.order, run.losses = self._order, np.empty(len(self._counts))
+        self._penalties = np.zeros(len(self._counts))
 
-    def _penalty_of_step(self, order: IndexArray, step: int) -> float:
-        """What a step's loss has from alpha."""
-        rows = order[step * self.batch_size : (step + 1) * self.batch_size]
-        weight = self._data.weight
+    def steps_ahead(self, run: TrainingRun) -> int:
+        """One step where the penalty is shown another way than the loss, and so is taken before each."""
+        if not self._by_step:
+            return run.steps_ahead()
+        rows = run.order[run.step * self.size : (run.step + 1) * self.size]
+        weight = self.data[2]
         share = len(rows) if weight is None else float(weight[rows].sum(dtype=np.float64))
-        return _penalty(self._alpha, self._weights, share)
+        self._penalties[run.step] = _penalty(self._alpha, self._weights, share)
+        return 1
+
+    def mean_loss(self, run: TrainingRun) -> float:
+        """The loss of a complete epoch as ``loss_curve_`` has it."""
+        values = np.asarray(run.losses)
+        if self._task.shown != 1:
+            values = self._task.shown * values + (1 - self._task.shown) * self._penalties
+        loss = float(values @ self._counts) / self.count
+        return loss if self._constants is None else loss + self._constant(run.order)
 
     def _constant(self, order: IndexArray) -> float:
         """The mean of the deviance's constants, weighted within each batch."""
         assert self._constants is not None
-        constants, starts = self._constants[order], np.arange(0, len(order), self.batch_size)
-        weight = np.ones(len(order)) if self._data.weight is None else self._data.weight[order].astype(np.float64)
+        constants, starts = self._constants[order], np.arange(0, len(order), self.size)
+        weight = np.ones(len(order)) if self.data[2] is None else self.data[2][order].astype(np.float64)
         sums, totals = np.add.reduceat(constants * weight, starts), np.add.reduceat(weight, starts)
         means = np.divide(sums, totals, out=np.zeros_like(sums), where=totals > 0)
         return float(means @ self._counts) / len(order)
@@ -129,13 +116,13 @@ def _penalty(alpha: float, weights: Sequence[FloatArray], share: float) -> float
 class Measured(NamedTuple):
     """A validation set and what measures it."""
 
-    rows: Rows
+    rows: NetworkRows
     network: Any  # of what the loss reads
     loss: Any  # as lowered
     link: Any  # from there to the last layer's output
 
 
-def measured(estimator: Any, task: Task, rows: Rows) -> Measured:
+def measured(estimator: Any, task: Task, rows: NetworkRows) -> Measured:
     """The validation set ready to be measured at each epoch's end."""
     model = estimator.model_
     lowered = model.lower(task.loss)
@@ -150,119 +137,97 @@ def validate(estimator: Any, task: Task, held: Measured) -> tuple[float, float]:
     x, y, weight = held.rows
     scores = held.network.predict(x)
     loss = task.value(scores, held.loss, y, weight)
-    outputs = scores if held.link is None else _backend.active().activation_forward(held.link, scores)
+    outputs = scores if held.link is None else backend.active().activation_forward(held.link, scores)
     score = estimator._score_of(task, y, outputs, weight) if np.isfinite(outputs).all() else float("nan")
     return score, loss
 
 
-def stochastic(estimator: Any, task: Task, rows: Rows, held: Rows | None, *, incremental: bool) -> Callable[[], None]:
-    """What trains by epochs until ``tol`` or ``max_iter`` ends them, by one where ``incremental``; all is checked."""
+def stochastic(
+    estimator: Any, task: Task, rows: NetworkRows, held: NetworkRows | None, *, incremental: bool
+) -> Callable[[], None]:
+    """Training by epochs until ``tol`` or ``max_iter`` ends them, by one where ``incremental``; all is checked."""
     count = len(rows.x)
     if estimator.batch_size == "auto":
         batch_size = min(200, count)
     else:
         if estimator.batch_size > count:
-            what = "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
-            warnings.warn(what, stacklevel=5)
+            warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
         batch_size = int(np.clip(estimator.batch_size, 1, count))
-    steps = Steps(estimator, task, rows, batch_size)
-    watched = None if held is None else measured(estimator, task, held)
-    callbacks = check_callbacks(type(estimator).__name__, copy.deepcopy(estimator.callbacks or ()))
-    return partial(_train, estimator, task, steps, watched, callbacks, incremental=incremental)
+    callbacks = resolve(type(estimator).__name__, copy.deepcopy(estimator.callbacks or ()))
+    source = SklearnEpochs(estimator, task, rows, batch_size)
+    source.network.ready()
+    measure = EpochEnd(estimator, task, source.count, None if held is None else measured(estimator, task, held))
+    return partial(_train, estimator, source, measure, callbacks, incremental=incremental)
 
 
 def _train(
-    estimator: Any,
-    task: Task,
-    steps: Steps,
-    watched: Measured | None,
-    callbacks: Sequence[Callback],
-    *,
-    incremental: bool,
+    estimator: Any, source: SklearnEpochs, measure: EpochEnd, callbacks: Sequence[Callback], *, incremental: bool
 ) -> None:
+    model, optimizer, loss = estimator.model_, estimator._optimizer.optimizer, measure.task.public
     epochs = 1 if incremental else estimator.max_iter
-    stopped: list[str] = []
-    with checkpoint.Writer() as writer:
-        run = None
-        if callbacks:
-            trainer = Trainer(estimator.model_, task.public, estimator._optimizer.optimizer)
-            sizes = steps.batch_size, steps.rows, steps.steps
-            run = Run(trainer, epochs, *sizes, estimator.shuffle, callbacks, writer.save)
-        with interrupt_stops(stopped.append), progress_bar(epochs, steps.steps, estimator.progress) as bar:
-            bar.begin(0, 0)
-            _tell(run, "on_fit_begin")
-            _make_epochs(estimator, task, steps, watched, run, bar, stopped, incremental=incremental)
-            _tell(run, "on_last_step")
-        writer.finish()
-        _tell(run, "on_fit_end")
-    if stopped:
-        warnings.warn("Training interrupted by user.", stacklevel=4)
-    estimator.model_.loss = task.public
+    sizes = source.batch_size, source.rows, source.steps
+    directions = {f"val_{estimator._score_name}": True}
+    run = TrainingRun(model, optimizer, loss, epochs, *sizes, estimator.shuffle, callbacks, directions)
+    rule = partial(_stop, estimator, incremental)
+    estimator.n_iter_ = 0
+    run_epochs(run, source, measure, on_divergence="record", stopping_rule=rule, progress=estimator.progress)
+    if run.interrupted:
+        warn("Training interrupted by user.")
+    model.loss = loss
     _finish(estimator, incremental=incremental)
 
 
-def _make_epochs(
-    estimator: Any,
-    task: Task,
-    steps: Steps,
-    watched: Measured | None,
-    run: Run | None,
-    bar: Silent,
-    stopped: list[str],
-    *,
-    incremental: bool,
-) -> None:
-    """Epoch after epoch, each measured, until something ends them."""
-    model, generator, solver = estimator.model_, estimator._random_state, estimator._optimizer
-    seen, scheduled = run is not None or type(bar) is not Silent, solver.optimizer.scheduled
-    order = np.arange(steps.rows)
-    estimator.n_iter_ = 0
-    for _ in range(1 if incremental else estimator.max_iter):
-        if estimator.shuffle:
-            drawn = np.arange(steps.rows)
-            generator.shuffle(drawn)
-            order = order[drawn]
-        if run is not None:
-            run.before_epoch, run.order, run.losses = model.generator.bit_generator.state, order, steps._losses
-            _tell(run, "on_epoch_begin")
-        begun = time.perf_counter()
-        loss = steps.epoch(order, run, bar, stopped)
-        if loss is None:
-            break
+def _stop(estimator: Any, incremental: bool, run: TrainingRun) -> None:
+    """The stopping rule: a loss that is not finite, too many epochs without improvement."""
+    if not np.isfinite(estimator.loss_):
+        message = f"The loss is {estimator.loss_} in iteration {estimator.n_iter_}, and no step can be made from it."
+        warn(message, ConvergenceWarning)
+        run.stop(message)
+        return
+    if estimator._no_improvement_count > estimator.n_iter_no_change:
+        why = _why(estimator)
+        if estimator._optimizer.stops(why, estimator.verbose):
+            estimator._ended = True
+            run.stop(why)
+            return
+        estimator._no_improvement_count = 0
+    if not incremental and estimator.n_iter_ == estimator.max_iter:
+        warn(
+            f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the optimization "
+            "hasn't converged yet.",
+            ConvergenceWarning,
+        )
+
+
+class EpochEnd:
+    """The measure of an epoch's end: the estimator's attributes are brought up to date.
+
+    Args:
+        estimator: Whose epoch it is.
+        task: What it learns.
+        rows: How many an epoch has.
+        held: The validation set, if there is one.
+    """
+
+    def __init__(self, estimator: Any, task: Task, rows: int, held: Measured | None) -> None:
+        self.task = task
+        self._estimator, self._rows, self._held = estimator, rows, held
+
+    def __call__(self, values: dict[str, float]) -> dict[str, float]:
+        """Loss and score of the validation set, by the names that callbacks and progress see."""
+        estimator, loss = self._estimator, values["loss"]
         estimator.n_iter_ += 1
-        estimator.t_ += steps.rows
+        estimator.t_ += self._rows
         estimator.loss_ = loss
         estimator.loss_curve_.append(loss)
         if estimator.verbose:
             print(f"Iteration {estimator.n_iter_}, loss = {loss:.8f}")
-        _improvement(estimator, task, watched, loss)
-        solver.epoch_ends(estimator.t_)
-        if scheduled:
-            solver.optimizer.observe(loss if watched is None else estimator.validation_loss_curve_[-1])
-        if seen:
-            values = _values(estimator, watched, time.perf_counter() - begun)
-            bar.epoch(values)
-        if run is not None:
-            run.end_epoch(values)
-            _tell(run, "on_epoch_end")
-            if run.history.stopped is not None:
-                break
-        if not np.isfinite(loss):
-            message = f"The loss is {loss} in iteration {estimator.n_iter_}, and no step can be made from it."
-            warnings.warn(message, ConvergenceWarning, stacklevel=5)
-            break
-        if estimator._no_improvement_count > estimator.n_iter_no_change:
-            if solver.stops(_why(estimator), estimator.verbose):
-                estimator._ended = True
-                break
-            estimator._no_improvement_count = 0
-        if not incremental and estimator.n_iter_ == estimator.max_iter:
-            warnings.warn(
-                f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the optimization "
-                "hasn't converged yet.",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
+        _improvement(estimator, self.task, self._held, loss)
+        estimator._optimizer.epoch_ends(estimator.t_)
+        if self._held is None:
+            return {}
+        score = estimator.validation_scores_[-1]
+        return {"val_loss": estimator.validation_loss_curve_[-1], f"val_{estimator._score_name}": score}
 
 
 def _improvement(estimator: Any, task: Task, held: Measured | None, loss: float) -> None:
@@ -294,15 +259,6 @@ def _count(estimator: Any, *, worse: bool) -> None:
     estimator._no_improvement_count = estimator._no_improvement_count + 1 if worse else 0
 
 
-def _values(estimator: Any, held: Measured | None, seconds: float) -> dict[str, float]:
-    """What callbacks and progress see of an epoch."""
-    values = {"loss": estimator.loss_, "seconds": seconds}
-    if held is not None:
-        values["val_loss"] = estimator.validation_loss_curve_[-1]
-        values[f"val_{estimator._score_name}"] = estimator.validation_scores_[-1]
-    return values
-
-
 def _why(estimator: Any) -> str:
     what = "Validation score" if estimator.early_stopping else "Training loss"
     return (
@@ -322,30 +278,23 @@ def _finish(estimator: Any, *, incremental: bool) -> None:
         raise ValueError(NOT_FINITE)
 
 
-def _tell(run: Run | None, event: str) -> None:
-    if run is not None:
-        run.tell(event)
-
-
-def lbfgs(estimator: Any, task: Task, rows: Rows, held: Rows | None) -> Callable[[], None]:
-    """What trains by L-BFGS over all rows, in float64, by SciPy as scikit-learn calls it; all is checked.
+def lbfgs(estimator: Any, task: Task, rows: NetworkRows, held: NetworkRows | None) -> Callable[[], None]:
+    """Training by L-BFGS over all rows, in float64, by SciPy as scikit-learn calls it; all is checked.
 
     Where there are several targets the sum of their squared errors is minimised, and its mean shown.
     """
-    who = type(estimator).__name__
+    caller = type(estimator).__name__
     refused = {"callbacks": estimator.callbacks, "clip_norm": estimator.clip_norm, "schedule": estimator.schedule}
     for name, value in {**refused, "X_val": held}.items():
         if value is not None and value != []:
-            raise ValueError(f"{who}: expected no {name} with solver='lbfgs', which makes no epochs of steps")
+            raise ValueError(f"{caller}: expected no {name} with solver='lbfgs', which makes no epochs of steps")
     minimize = scipy_minimize()
     lowered = penalised(estimator.model_.lower(task.loss), float(estimator.alpha))
-    objective = Objective(who, estimator.model_, lowered, LBFGS(), (rows.x, rows.y, rows.weight))
+    objective = Objective(caller, estimator.model_, lowered, LBFGS(), (rows.x, rows.y, rows.weight))
     return partial(_minimize, estimator, task, rows, objective, minimize)
 
 
-def _minimize(estimator: Any, task: Task, rows: Rows, objective: Objective, minimize: Any) -> None:
-    from sklearn.utils.optimize import _check_optimize_result
-
+def _minimize(estimator: Any, task: Task, rows: NetworkRows, objective: Objective, minimize: Any) -> None:
     model = estimator.model_
     try:
         result = minimize(
@@ -365,7 +314,7 @@ def _minimize(estimator: Any, task: Task, rows: Rows, objective: Objective, mini
         raise ValueError(NOT_FINITE)
 
 
-def _shown(estimator: Any, task: Task, rows: Rows, value: float) -> float:
+def _shown(estimator: Any, task: Task, rows: NetworkRows, value: float) -> float:
     """The loss as scikit-learn has it."""
     weight = rows.weight
     share = len(rows.x) if weight is None else float(weight.sum(dtype=np.float64))

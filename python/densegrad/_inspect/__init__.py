@@ -1,0 +1,1 @@
+"""Looking inside a model: traces, checks of gradients, diagnosis."""

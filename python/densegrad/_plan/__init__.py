@@ -1,0 +1,1 @@
+"""Lowering of models to plans, and the seam, where a backend runs them."""

@@ -1,0 +1,1 @@
+"""The data of a user on its way to rows that the core reads."""

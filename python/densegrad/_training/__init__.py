@@ -1,0 +1,1 @@
+"""Training: steps, epochs, and what goes with them."""

@@ -1,0 +1,1 @@
+"""Tensors, nodes and primitives, and the two ways through a graph."""
