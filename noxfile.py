@@ -165,7 +165,7 @@ def typing(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """The C++ microbenchmarks; ``nox -s bench -- --benchmark_filter=sweep`` hands words on to each."""
+    """The C++ microbenchmarks; ``nox -s bench -- --benchmark_filter=gemm_panel`` hands words on to each."""
     session.install("cmake", "ninja")
     build = build_cpp(session, "-DDENSEGRAD_TESTS=OFF")
     for program in sorted(Path(build, "benchmarks", "cpp").iterdir()):

@@ -230,7 +230,7 @@ class NumPy:
         m, v = [np.zeros_like(a) for a in p], [np.zeros_like(a) for a in p]
         lr, numbers, made = np.float32(LEARNING_RATE), np.arange(job.batch_size), 0
 
-        def descend() -> None:
+        def sgd() -> None:
             for a, g in zip(p, grads, strict=True):
                 np.multiply(g, lr, out=g)
                 np.subtract(a, g, out=a)
@@ -251,7 +251,7 @@ class NumPy:
                 np.multiply(g, rate, out=g)
                 np.subtract(a, g, out=a)
 
-        update = {"sgd": descend, "adam": adam}[job.optimizer]
+        update = {"sgd": sgd, "adam": adam}[job.optimizer]
 
         def step(x: np.ndarray, targets: np.ndarray) -> None:
             prediction, d = self._forward(x, p, y), dy[-1]
@@ -422,7 +422,7 @@ class Jax:
                 return -jnp.take_along_axis(jax.nn.log_softmax(prediction), y[:, None], axis=1).mean()
             return ((prediction - y) ** 2).mean()
 
-        def descend(p: list[Any], state: Any, g: list[Any]) -> tuple[list[Any], Any]:
+        def sgd(p: list[Any], state: Any, g: list[Any]) -> tuple[list[Any], Any]:
             return [a - LEARNING_RATE * b for a, b in zip(p, g, strict=True)], state
 
         def adam(p: list[Any], state: Any, g: list[Any]) -> tuple[list[Any], Any]:
@@ -436,7 +436,7 @@ class Jax:
 
         p = [jnp.asarray(a) for a in job.parameters()]
         nothing = (jnp.zeros(()), [jnp.zeros_like(a) for a in p], [jnp.zeros_like(a) for a in p])
-        update, state = {"sgd": (descend, ()), "adam": (adam, nothing)}[job.optimizer]
+        update, state = {"sgd": (sgd, ()), "adam": (adam, nothing)}[job.optimizer]
 
         def step(carried: Any, x: Any, y: Any) -> tuple[Any, Any]:
             value, g = jax.value_and_grad(loss)(carried[0], x, y)

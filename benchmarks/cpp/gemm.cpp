@@ -1,5 +1,5 @@
-// sweep and sweep_transposed, a panel of a product, in each form of B and with each finish; gemv and gemv_transposed,
-// the products with one column. Numbers are small and whole, so that sums must be exact.
+// gemm_panel and gemm_panel_transposed, a panel of a product, in each form of B and with each epilogue; gemv and
+// gemv_transposed, the products with one column. Numbers are small and whole, so that sums must be exact.
 
 #include "harness.hpp"
 #include "naive.hpp"
@@ -26,18 +26,18 @@ const char* name_of(Form form) {
   return "";
 }
 
-const char* name_of(Finish finish) {
-  switch (finish) {
-    case Finish::store:
+const char* name_of(Epilogue epilogue) {
+  switch (epilogue) {
+    case Epilogue::store:
       return "store";
-    case Finish::relu:
+    case Epilogue::relu:
       return "relu";
-    case Finish::relu_mask:
+    case Epilogue::relu_mask:
       return "relu_mask";
-    case Finish::descend:
-      return "descend";
-    case Finish::update:
-      return "update";
+    case Epilogue::sgd:
+      return "sgd";
+    case Epilogue::optimizer:
+      return "optimizer";
   }
   return "";
 }
@@ -77,15 +77,15 @@ struct Packed {
 };
 
 template <class T>
-void sweep(benchmark::State& state, const InstructionSet& set, Extents e, Form form, Finish finish) {
+void gemm_panel(benchmark::State& state, const InstructionSet& set, Extents e, Form form, Epilogue epilogue) {
   Random random;
   const Size wide = form == Form::packed ? kPanel<T> : e.columns == kPanel<T> ? 3 * kPanel<T> : e.columns;
   const Packed<T> a(e.rows, e.depth, random);
   const Array<T> b = random.small_integers<T>(e.depth * wide), bias = random.small_integers<T>(e.columns),
                  y = random.small_integers<T>(e.rows * kPanel<T>);
   Array<T> c(e.rows * kPanel<T>), packed(e.depth * kPanel<T>);
-  const bool has_bias = finish != Finish::relu_mask;  // what goes backward has none
-  Sweep<T> s{};
+  const bool has_bias = epilogue != Epilogue::relu_mask;  // what goes backward has none
+  GemmPanel<T> s{};
   s.rows = e.rows;
   s.depth = e.depth;
   s.columns = e.columns;
@@ -97,14 +97,14 @@ void sweep(benchmark::State& state, const InstructionSet& set, Extents e, Form f
   s.bias = has_bias ? bias.data() : nullptr;
   s.c = c.data();
   s.c_stride = kPanel<T>;
-  s.y = finish == Finish::relu_mask ? y.data() : nullptr;
-  s.finish = finish;
-  const auto call = [&] { kernels<T>(set).sweep(s); };
+  s.y = epilogue == Epilogue::relu_mask ? y.data() : nullptr;
+  s.epilogue = epilogue;
+  const auto call = [&] { kernels<T>(set).gemm_panel(s); };
   const auto wanted = [&](Size i, Size j) {
     double sum = has_bias ? static_cast<double>(bias[j]) : 0;
     for (Size k = 0; k < e.depth; ++k) sum += a.at(i, k) * static_cast<double>(b[k * wide + j]);
-    if (finish == Finish::relu) return std::max(sum, 0.0);
-    return finish == Finish::relu_mask && !(y[i * kPanel<T> + j] > 0) ? 0.0 : sum;
+    if (epilogue == Epilogue::relu) return std::max(sum, 0.0);
+    return epilogue == Epilogue::relu_mask && !(y[i * kPanel<T> + j] > 0) ? 0.0 : sum;
   };
   run(state, place_of<T>(set), {e.flops()}, call, [&] {
     c.fill(kUnwritten<T>);
@@ -125,10 +125,10 @@ void sweep(benchmark::State& state, const InstructionSet& set, Extents e, Form f
   });
 }
 
-// `optimizer` is for Finish::update, and `place` its number in the table.
+// `optimizer` is for Epilogue::optimizer, and `place` its number in the table.
 template <class T>
-void sweep_transposed(benchmark::State& state, const InstructionSet& set, Extents e, Finish finish,
-                      const PrimitiveRow* optimizer = nullptr, int place = 0) {
+void gemm_panel_transposed(benchmark::State& state, const InstructionSet& set, Extents e, Epilogue epilogue,
+                           const PrimitiveRow* optimizer = nullptr, int place = 0) {
   Random random;
   const Size wide = 3 * kPanel<T>;  // C is a part of a wider matrix
   const Packed<T> a(e.depth, e.rows, random);
@@ -136,7 +136,7 @@ void sweep_transposed(benchmark::State& state, const InstructionSet& set, Extent
   const Size states = optimizer == nullptr ? 0 : optimizer->state;
   Array<T> c = first, memory(states * c.size());
   std::vector<double> coefficients;
-  Sweep<T> s{};
+  GemmPanel<T> s{};
   s.rows = e.rows;
   s.depth = e.depth;
   s.columns = e.columns;
@@ -147,18 +147,18 @@ void sweep_transposed(benchmark::State& state, const InstructionSet& set, Extent
   s.c = c.data();
   s.c_stride = wide;
   s.rate = static_cast<T>(kRate);
-  s.finish = finish;
+  s.epilogue = epilogue;
   if (optimizer != nullptr) {
     coefficients = update_coefficients(static_cast<OptimizerKind>(place), attribute_values(*optimizer, {}), 0, kRate);
     s.rule = {kernels<T>(set).update[place], states > 0 ? memory.data() : nullptr, c.size(), optimizer->state,
               coefficients.data()};
   }
-  const auto call = [&] { kernels<T>(set).sweep_transposed(s); };
+  const auto call = [&] { kernels<T>(set).gemm_panel_transposed(s); };
   const auto wanted = [&](Size i, Size j, double before) {
     double sum = 0;
     for (Size k = 0; k < e.depth; ++k) sum += a.at(k, i) * static_cast<double>(b[k * kPanel<T> + j]);
-    if (finish == Finish::descend) return before - kRate * sum;
-    if (finish == Finish::store) return sum;
+    if (epilogue == Epilogue::sgd) return before - kRate * sum;
+    if (epilogue == Epilogue::store) return sum;
     Row nothing_yet(static_cast<std::size_t>(states));
     return naive_update(*optimizer, place, before, sum, nothing_yet, 0, kRate);
   };
@@ -181,12 +181,12 @@ void sweep_transposed(benchmark::State& state, const InstructionSet& set, Extent
 
 // One row: C (1, columns) from B as it lies.
 template <class T>
-void row_product(benchmark::State& state, const InstructionSet& set, Extents e) {
+void gemm_row(benchmark::State& state, const InstructionSet& set, Extents e) {
   Random random;
   const Array<T> a = random.small_integers<T>(e.depth), b = random.small_integers<T>(e.depth * e.columns),
                  bias = random.small_integers<T>(e.columns);
   Array<T> c(panels_size<T>(1, e.columns));
-  Sweep<T> s{};
+  GemmPanel<T> s{};
   s.rows = 1;
   s.depth = e.depth;
   s.columns = e.columns;
@@ -195,8 +195,8 @@ void row_product(benchmark::State& state, const InstructionSet& set, Extents e) 
   s.b_stride = e.columns;
   s.bias = bias.data();
   s.c = c.data();
-  s.finish = Finish::relu;
-  const auto call = [&] { kernels<T>(set).row_product(s); };
+  s.epilogue = Epilogue::relu;
+  const auto call = [&] { kernels<T>(set).gemm_row(s); };
   run(state, place_of<T>(set), {e.flops()}, call, [&] {
     c.fill(kUnwritten<T>);
     call();
@@ -233,14 +233,14 @@ void gemv(benchmark::State& state, const InstructionSet& set, Extents e) {
 }
 
 template <class T>
-void gemv_transposed(benchmark::State& state, const InstructionSet& set, Extents e, Finish finish) {
+void gemv_transposed(benchmark::State& state, const InstructionSet& set, Extents e, Epilogue epilogue) {
   Random random;
   const Packed<T> a(e.rows, e.depth, random);
   const Array<T> x = random.small_integers<T>(e.rows * kPanel<T>), first = random.small_integers<T>(e.depth);
   Array<T> y = first;
   const auto call = [&] {
-    kernels<T>(set).gemv_transposed(e.rows, e.depth, a.data.data(), a.panel_size, x.data(), kPanel<T>, y.data(), finish,
-                                    static_cast<T>(kRate));
+    kernels<T>(set).gemv_transposed(e.rows, e.depth, a.data.data(), a.panel_size, x.data(), kPanel<T>, y.data(),
+                                    epilogue, static_cast<T>(kRate));
   };
   run(state, place_of<T>(set), {e.flops()}, call, [&] {
     y = first;
@@ -249,7 +249,7 @@ void gemv_transposed(benchmark::State& state, const InstructionSet& set, Extents
     for (Size k = 0; k < e.depth; ++k) {
       double sum = 0;
       for (Size i = 0; i < e.rows; ++i) sum += a.at(i, k) * static_cast<double>(x[i * kPanel<T>]);
-      want.push_back(finish == Finish::descend ? static_cast<double>(first[k]) - kRate * sum : sum);
+      want.push_back(epilogue == Epilogue::sgd ? static_cast<double>(first[k]) - kRate * sum : sum);
     }
     return difference(y.data(), want, 0);
   });
@@ -261,31 +261,31 @@ void add_gemm() {
   for_each_table([](const InstructionSet& set, auto number) {
     using T = decltype(number);
     for (const Extents e : extents<T>()) {
-      for (const Finish finish : {Finish::store, Finish::relu, Finish::relu_mask}) {
+      for (const Epilogue epilogue : {Epilogue::store, Epilogue::relu, Epilogue::relu_mask}) {
         for (const Form form : {Form::rows, Form::packing, Form::packed}) {
-          add<T>(std::string("sweep/") + name_of(finish) + "/" + name_of(form), set, e.name(),
-                 [&set, e, form, finish](benchmark::State& state) { sweep<T>(state, set, e, form, finish); });
+          add<T>(std::string("gemm_panel/") + name_of(epilogue) + "/" + name_of(form), set, e.name(),
+                 [&set, e, form, epilogue](benchmark::State& state) { gemm_panel<T>(state, set, e, form, epilogue); });
         }
       }
-      for (const Finish finish : {Finish::store, Finish::descend}) {
-        add<T>(std::string("sweep_transposed/") + name_of(finish), set, e.name(),
-               [&set, e, finish](benchmark::State& state) { sweep_transposed<T>(state, set, e, finish); });
+      for (const Epilogue epilogue : {Epilogue::store, Epilogue::sgd}) {
+        add<T>(std::string("gemm_panel_transposed/") + name_of(epilogue), set, e.name(),
+               [&set, e, epilogue](benchmark::State& state) { gemm_panel_transposed<T>(state, set, e, epilogue); });
       }
       for_each_primitive("optimizer", [&](const PrimitiveRow& optimizer, int place) {
-        add<T>(std::string("sweep_transposed/") + optimizer.name + "_update", set, e.name(),
+        add<T>(std::string("gemm_panel_transposed/") + optimizer.name + "_update", set, e.name(),
                [&set, e, &optimizer, place](benchmark::State& state) {
-                 sweep_transposed<T>(state, set, e, Finish::update, &optimizer, place);
+                 gemm_panel_transposed<T>(state, set, e, Epilogue::optimizer, &optimizer, place);
                });
       });
     }
     for (const Extents e : kRowExtents) {
-      add<T>("row_product/relu", set, e.name(), [&set, e](benchmark::State& state) { row_product<T>(state, set, e); });
+      add<T>("gemm_row/relu", set, e.name(), [&set, e](benchmark::State& state) { gemm_row<T>(state, set, e); });
     }
     for (const Extents e : kColumnExtents) {
       add<T>("gemv", set, e.name(), [&set, e](benchmark::State& state) { gemv<T>(state, set, e); });
-      for (const Finish finish : {Finish::store, Finish::descend}) {
-        add<T>(std::string("gemv_transposed/") + name_of(finish), set, e.name(),
-               [&set, e, finish](benchmark::State& state) { gemv_transposed<T>(state, set, e, finish); });
+      for (const Epilogue epilogue : {Epilogue::store, Epilogue::sgd}) {
+        add<T>(std::string("gemv_transposed/") + name_of(epilogue), set, e.name(),
+               [&set, e, epilogue](benchmark::State& state) { gemv_transposed<T>(state, set, e, epilogue); });
       }
     }
   });

@@ -9,7 +9,7 @@
 #include "bindings/arrays.hpp"
 #include "bindings/plan.hpp"
 #include "bindings/register.hpp"
-#include "network/accept.hpp"
+#include "network/validate.hpp"
 
 namespace densegrad::bindings {
 namespace {
@@ -257,12 +257,12 @@ void register_network(py::module_& module) {
       .def("loss", &AnyNetwork::loss, py::arg("x"), py::arg("y"), py::arg("sample_weight") = none)
       .def("loss_and_gradients", &AnyNetwork::loss_and_gradients, py::arg("x"), py::arg("y"), py::arg("gradients"),
            py::arg("sample_weight") = none, py::kw_only(), py::arg("dx") = none, py::arg("step") = 0)
-      .def("apply_gradients", &AnyNetwork::apply_gradients, py::arg("gradients"), py::arg("lr"), py::arg("step") = 0)
-      .def("step", &AnyNetwork::step, py::arg("x"), py::arg("y"), py::arg("lr"), py::arg("step") = 0,
+      .def("apply_gradients", &AnyNetwork::apply_gradients, py::arg("gradients"), py::arg("lr"), py::arg("updates") = 0)
+      .def("step", &AnyNetwork::step, py::arg("x"), py::arg("y"), py::arg("lr"), py::arg("updates") = 0,
            py::arg("sample_weight") = none)
       .def("run_steps", &AnyNetwork::run_steps, py::arg("x"), py::arg("y"), py::arg("order"), py::arg("first"),
-           py::arg("count"), py::arg("batch_size"), py::arg("learning_rates"), py::arg("losses"), py::arg("step") = 0,
-           py::arg("sample_weight") = none);
+           py::arg("count"), py::arg("batch_size"), py::arg("learning_rates"), py::arg("losses"),
+           py::arg("updates") = 0, py::arg("sample_weight") = none);
 }
 
 }  // namespace densegrad::bindings

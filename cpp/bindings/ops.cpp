@@ -5,7 +5,7 @@
 #include "base/primitives.hpp"
 #include "bindings/arrays.hpp"
 #include "bindings/register.hpp"
-#include "network/accept.hpp"
+#include "network/validate.hpp"
 
 namespace densegrad::bindings {
 namespace {
@@ -174,7 +174,7 @@ void register_ops(py::module_& module) {
           optimizer_update_of<double>(name, parameters, gradients, state, step, lr, numbers);
         }
       },
-      py::arg("name"), py::arg("parameters"), py::arg("gradients"), py::arg("state"), py::arg("step"), py::arg("lr"),
+      py::arg("name"), py::arg("parameters"), py::arg("gradients"), py::arg("state"), py::arg("updates"), py::arg("lr"),
       "One update in place.");
   module.def(
       "sgd_update",

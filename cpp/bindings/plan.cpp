@@ -31,13 +31,13 @@ Node node_of(py::handle object) {
   return node;
 }
 
-Chosen chosen_of(py::handle object) {
+PrimitiveSpec spec_of(py::handle object) {
   if (object.is_none()) return {};
   return {object.attr("primitive").cast<std::string>(), attributes_of(object)};
 }
 
 LossTerm term_of(py::handle object) {
-  return {chosen_of(object), object.attr("columns").cast<Size>(), object.attr("weight").cast<double>()};
+  return {spec_of(object), object.attr("columns").cast<Size>(), object.attr("weight").cast<double>()};
 }
 
 }  // namespace
@@ -52,11 +52,11 @@ Plan plan_of(py::handle object) {
   const py::object loss = object.attr("loss");
   if (!loss.is_none()) {
     for (const py::handle term : loss.attr("terms")) plan.terms.push_back(term_of(term));
-    if (plan.terms.empty()) plan.loss = chosen_of(loss);
+    if (plan.terms.empty()) plan.loss = spec_of(loss);
     plan.prediction = loss.attr("prediction").cast<Size>();
   }
   const py::object optimizer = object.attr("optimizer");
-  plan.optimizer = chosen_of(optimizer);
+  plan.optimizer = spec_of(optimizer);
   if (plan.optimizer) {
     plan.clip_value = optimizer.attr("clip_value").cast<double>();
     plan.clip_norm = optimizer.attr("clip_norm").cast<double>();

@@ -6,7 +6,7 @@
 
 namespace densegrad::bindings {
 
-/// A densegrad.plan.Plan as the core's own.
+/// A densegrad._base.plan.Plan as the core's own.
 Plan plan_of(pybind11::handle plan);
 
 }  // namespace densegrad::bindings

@@ -30,7 +30,7 @@ void register_primitives(py::module_& module) {
         }
         return rows;
       },
-      "The core's face of the table in densegrad/_primitives.py, row by row.");
+      "The core's face of the table in densegrad/_base/primitives.py, row by row.");
 }
 
 }  // namespace densegrad::bindings

@@ -83,7 +83,7 @@ double real_of(const std::string& who, const std::string& what, const Json& valu
   return number;
 }
 
-Chosen chosen_of(const std::string& who, const std::string& kind, const Json& value) {
+PrimitiveSpec chosen_of(const std::string& who, const std::string& kind, const Json& value) {
   const bool named = value.is(Json::Kind::object);
   const Json* name = named ? value.find("name") : &value;
   if (name == nullptr) refuse("no 'name'");
@@ -92,7 +92,7 @@ Chosen chosen_of(const std::string& who, const std::string& kind, const Json& va
   const auto row = std::find_if(rows.begin(), rows.end(),
                                 [&](const PrimitiveRow& one) { return one.kind == kind && one.name == name->text(); });
   if (row == rows.end()) refuse_choice(who, kind, name->text(), names_of(kind));
-  Chosen chosen{row->name, {}};
+  PrimitiveSpec chosen{row->name, {}};
   if (!named) return chosen;
   std::string known;
   for (const Attribute& one : row->attributes) {

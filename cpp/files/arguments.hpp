@@ -51,7 +51,7 @@ Size count_of(const std::string& who, const std::string& what, const Json& value
 double real_of(const std::string& who, const std::string& what, const Json& value, double low, double high);
 
 /// An activation or a loss, as a name or as an object with its name and attributes.
-Chosen chosen_of(const std::string& who, const std::string& kind, const Json& value);
+PrimitiveSpec chosen_of(const std::string& who, const std::string& kind, const Json& value);
 
 /// A name that is one of `known`, which is a list such as "add, concatenate".
 [[noreturn]] void refuse_choice(const std::string& who, const std::string& what, const std::string& name,

@@ -10,7 +10,7 @@
 namespace densegrad {
 namespace {
 
-constexpr Size kFormat = 1;  // the newest that is read here, files.py's FORMAT
+constexpr Size kFormat = 1;  // the newest that is read here, _files/model_file.py's FORMAT
 
 [[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument(what); }
 
@@ -24,7 +24,7 @@ void check_format(Arguments& description) {
 
 // ---- the layers of a Sequential, and the wires of a Model; each gives the buffers of its outputs
 
-std::vector<Size> lower_stack(PlanBuilder& builder, Arguments& model, Described& described) {
+std::vector<Size> lower_stack(PlanBuilder& builder, Arguments& model, ModelDescription& described) {
   const std::vector<Json>& layers = model.list("layers");
   if (layers.empty()) refuse("Sequential: expected at least 1 layer, got 0");
   Size buffer = 0;
@@ -127,7 +127,7 @@ class Wiring {
   std::vector<bool> read_;
 };
 
-std::vector<Size> lower_wired(PlanBuilder& builder, Arguments& model, Described& described) {
+std::vector<Size> lower_wired(PlanBuilder& builder, Arguments& model, ModelDescription& described) {
   Size width = 0;
   for (const Json& input : model.list("inputs")) {
     Arguments given("Input", input);
@@ -163,7 +163,7 @@ constexpr Fusion kFusions[] = {{"binary_cross_entropy", "sigmoid", "binary_cross
                                {"cross_entropy", "softmax", "cross_entropy"}};
 
 // The buffer that a loss on `output` reads; the loss becomes the one that reads it.
-Size fuse(Chosen& loss, const std::vector<Node>& nodes, Size output) {
+Size fuse(PrimitiveSpec& loss, const std::vector<Node>& nodes, Size output) {
   for (const Fusion& fusion : kFusions) {
     if (loss.primitive != fusion.loss) continue;
     for (const Node& node : nodes) {
@@ -227,13 +227,13 @@ Plan with_loss(PlanBuilder& builder, const std::vector<Size>& outputs, const Jso
 
 }  // namespace
 
-Described describe(const Json& description) {
+ModelDescription describe(const Json& description) {
   Arguments top("model", description);
   check_format(top);
   Arguments model("model", top.required("model"));
   const std::string name = model.text("class");
   if (name != "Sequential" && name != "Model") refuse_choice("model", "model class", name, "Sequential, Model");
-  Described described;
+  ModelDescription described;
   described.dtype = model.text("dtype");
   if (described.dtype != "float32" && described.dtype != "float64") {
     refuse(name + ": expected dtype float32 or float64, got '" + described.dtype + "'");

@@ -10,7 +10,7 @@
 namespace densegrad {
 
 /// A model as its description has it, without its numbers.
-struct Described {
+struct ModelDescription {
   Plan plan;
   std::vector<NamedSlot> slots;
   std::string dtype;  // "float32" or "float64"
@@ -18,6 +18,6 @@ struct Described {
 };
 
 /// The model that a file's description means. Throws std::invalid_argument where it means none.
-Described describe(const Json& description);
+ModelDescription describe(const Json& description);
 
 }  // namespace densegrad

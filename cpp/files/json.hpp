@@ -3,7 +3,7 @@
 // Model files, read without trust. json.cpp and sha256.cpp know nothing of models; safetensors.cpp says whether a file
 // is whole, arguments.cpp reads what describes one thing, lowering.cpp turns layers into nodes, wiring.cpp models into
 // plans, load.cpp is the door. Nothing is allocated that the file itself does not fill, and nothing but its own bytes
-// is believed. Errors are std::invalid_argument in the words of densegrad/files.py, where both have them.
+// is believed. Errors are std::invalid_argument in the words of densegrad/_files/model_file.py, where both have them.
 
 #include <string>
 #include <vector>

@@ -69,7 +69,7 @@ std::string text_of_all(const Shapes& shapes) {
 }
 
 // Refuses other arrays than the model has.
-void check_arrays(const std::string& name, const Described& model, const Arrays& arrays) {
+void check_arrays(const std::string& name, const ModelDescription& model, const Arrays& arrays) {
   Shapes described, held;
   std::set<std::string> dtypes;
   for (const NamedSlot& one : model.slots) described[one.name] = one.shape;
@@ -104,7 +104,7 @@ Model<T> load(const std::string& path) {
   const std::string name = "'" + path + "'";
   const Safetensors file(path);
   const std::string& text = description_of(name, file);
-  Described described;
+  ModelDescription described;
   try {
     described = describe(Json::parse(text));
   } catch (const std::invalid_argument& error) {

@@ -36,7 +36,7 @@ struct Lowering {
   }
 };
 
-Size lower_activation(PlanBuilder& builder, Size z, const Chosen& f) {
+Size lower_activation(PlanBuilder& builder, Size z, const PrimitiveSpec& f) {
   return builder.node(f.primitive, {z}, builder.width(z), {}, f.attributes);
 }
 

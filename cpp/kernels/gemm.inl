@@ -42,7 +42,7 @@ struct Ahead {
 };
 
 template <int kVectors, class T>
-[[gnu::always_inline]] inline void ask_for_row(Ahead<T>& ahead) {
+[[gnu::always_inline]] inline void prefetch_row(Ahead<T>& ahead) {
   for (int i = 0; i < ahead.count; ++i) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; v += kVectorsOfLine<T>) __builtin_prefetch(ahead.row[i] + v * Vec<T>::kLanes, 1);
@@ -88,7 +88,7 @@ template <Access kAccess, bool kPack, class T, int kRows, int kVectors>
 [[gnu::always_inline]] inline void accumulate(Accumulators<T, kRows, kVectors>& c, ptrdiff_t depth,
                                               Operands<T, kVectors>& o, Ahead<T>& ahead) {
   for (; depth >= Vec<T>::kUnroll && ahead.rows > 0; depth -= Vec<T>::kUnroll) {
-    ask_for_row<kVectors>(ahead);
+    prefetch_row<kVectors>(ahead);
 #pragma GCC unroll 4
     for (int u = 0; u < Vec<T>::kUnroll; ++u) multiply_add<kAccess, kPack>(c, o, u);
     advance<kAccess, kPack>(o, Vec<T>::kUnroll);
@@ -106,7 +106,7 @@ template <Access kAccess, bool kPack, class T, int kRows, int kVectors>
 }
 
 // Asks for some lines of the rows that the next step reads.
-inline void ask_for(Upcoming& u) {
+inline void prefetch_rows(RowPrefetch& u) {
   for (int n = u.lines; n > 0; --n) {
     if (u.line >= u.line_end) {
       if (u.row == u.end) return;
@@ -123,7 +123,7 @@ inline void ask_for(Upcoming& u) {
 
 // Asks for a tile's rows in the next panel of A: from one panel to the next the processor does not see a pattern.
 template <int kRows, class T>
-[[gnu::always_inline]] inline void ask_for_panel(const T* a) {
+[[gnu::always_inline]] inline void prefetch_panel(const T* a) {
   for (int i = 0; i < kRows; ++i) {
     __builtin_prefetch(a + i * kPanel<T>);
     __builtin_prefetch(a + i * kPanel<T> + kPanel<T> / 2);
@@ -131,26 +131,26 @@ template <int kRows, class T>
 }
 
 // What becomes of a finished sum whose place is c, and y's beside it.
-template <Finish kFinish, class T>
+template <Epilogue kEpilogue, class T>
 [[gnu::always_inline]] inline Vec<T> finished(Vec<T> sum, Vec<T> c, const T* y, Vec<T> rate) {
   const Vec<T> zero = Vec<T>::set(0);
-  switch (kFinish) {
-    case Finish::relu:
+  switch (kEpilogue) {
+    case Epilogue::relu:
       return max(zero, sum);
-    case Finish::relu_mask:
+    case Epilogue::relu_mask:
       return select(less(zero, Vec<T>::load(y)), sum, zero);
-    case Finish::descend:
+    case Epilogue::sgd:
       return fnma(rate, sum, c);
-    case Finish::store:
-    case Finish::update:  // by a kernel of its own
+    case Epilogue::store:
+    case Epilogue::optimizer:  // by a kernel of its own
       return sum;
   }
   return sum;
 }
 
 // Stores a tile from the registers; with kPart, only the lanes that are `there`.
-template <Finish kFinish, bool kPart, class T, int kRows, int kVectors>
-[[gnu::always_inline]] inline void store_sums(const Accumulators<T, kRows, kVectors>& sums, const Sweep<T>& s,
+template <Epilogue kEpilogue, bool kPart, class T, int kRows, int kVectors>
+[[gnu::always_inline]] inline void store_sums(const Accumulators<T, kRows, kVectors>& sums, const GemmPanel<T>& s,
                                               ptrdiff_t offset, const typename Vec<T>::Lanes (&there)[kVectors]) {
   const Vec<T> rate = Vec<T>::set(s.rate);
   Vec<T> c = rate;
@@ -159,9 +159,9 @@ template <Finish kFinish, bool kPart, class T, int kRows, int kVectors>
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       const ptrdiff_t at = offset + i * s.c_stride + v * Vec<T>::kLanes;
-      if (kFinish == Finish::descend) c = kPart ? Vec<T>::load(s.c + at, there[v]) : Vec<T>::load(s.c + at);
-      const T* y = kFinish == Finish::relu_mask ? s.y + at : nullptr;
-      const Vec<T> result = finished<kFinish>(sums.sum[i][v], c, y, rate);
+      if (kEpilogue == Epilogue::sgd) c = kPart ? Vec<T>::load(s.c + at, there[v]) : Vec<T>::load(s.c + at);
+      const T* y = kEpilogue == Epilogue::relu_mask ? s.y + at : nullptr;
+      const Vec<T> result = finished<kEpilogue>(sums.sum[i][v], c, y, rate);
       if (kPart) {
         result.store(s.c + at, there[v]);
       } else {
@@ -190,20 +190,20 @@ struct Source {
 
 // Hands a tile's sums to the optimiser.
 template <class T, int kRows, int kVectors>
-[[gnu::always_inline]] inline void update_by(const Accumulators<T, kRows, kVectors>& sums, const Sweep<T>& s,
+[[gnu::always_inline]] inline void update_by(const Accumulators<T, kRows, kVectors>& sums, const GemmPanel<T>& s,
                                              ptrdiff_t corner, ptrdiff_t columns) {
   constexpr ptrdiff_t width = kVectors * Vec<T>::kLanes;
   alignas(64) T buffer[kRows * width];
   spill(sums, buffer);
   T* state = s.rule.state == nullptr ? nullptr : s.rule.state + corner;
   s.rule.kernel(kRows, columns < width ? columns : width, s.c + corner, s.c_stride, buffer, width, state,
-                s.rule.state_size, s.rule.coefficients);
+                s.rule.state_stride, s.rule.coefficients);
 }
 
-// One tile: sums from the bias (or 0) on over all of depth, then the finish. a is A's first element for it, `row` and
+// One tile: sums from the bias (or 0) on over all of depth, then the epilogue. a is A's first element for it, `row` and
 // `column` its place in C.
 template <Access kAccess, bool kPack, int kRows, int kVectors, class T>
-[[gnu::noinline]] void tile(const Sweep<T>& s, const Source<T>& source, const T* a, ptrdiff_t row,
+[[gnu::noinline]] void tile(const GemmPanel<T>& s, const Source<T>& source, const T* a, ptrdiff_t row,
                             ptrdiff_t column) noexcept {
   Accumulators<T, kRows, kVectors> sums;
   const ptrdiff_t columns = s.columns - column, corner = row * s.c_stride + column;
@@ -230,44 +230,44 @@ template <Access kAccess, bool kPack, int kRows, int kVectors, class T>
   for (int v = 0; v < kVectors; ++v) o.there[v] = Vec<T>::first(columns - v * Vec<T>::kLanes);
   Ahead<T> ahead{{s.c + corner}, 1, s.c_stride, kRows};
   if (kAccess == Access::rows && s.y != nullptr) ahead.row[ahead.count++] = s.y + corner;
-  if (kAccess == Access::columns && s.finish == Finish::update) {
+  if (kAccess == Access::columns && s.epilogue == Epilogue::optimizer) {
     for (int i = 0; i < s.rule.states && ahead.count < ahead.kMost; ++i) {
-      ahead.row[ahead.count++] = s.rule.state + i * s.rule.state_size + corner;
+      ahead.row[ahead.count++] = s.rule.state + i * s.rule.state_stride + corner;
     }
   }
   for (ptrdiff_t left = s.depth; left > 0; left -= kPanel<T>) {
-    if (s.upcoming != nullptr) ask_for(*s.upcoming);
-    if (kAccess == Access::rows && s.a_is_far && left > kPanel<T>) ask_for_panel<kRows>(o.a + s.a_panel);
+    if (s.prefetch != nullptr) prefetch_rows(*s.prefetch);
+    if (kAccess == Access::rows && s.a_is_far && left > kPanel<T>) prefetch_panel<kRows>(o.a + s.a_panel);
     accumulate<kAccess, kPack>(sums, left < kPanel<T> ? left : kPanel<T>, o, ahead);
     if (kAccess == Access::rows) o.a += s.a_panel - kPanel<T>;  // on in the next panel
   }
   if constexpr (kAccess == Access::rows) {  // C is a panel, whose lanes beyond the matrix nobody reads
-    switch (s.finish) {
-      case Finish::relu:
-        return store_sums<Finish::relu, false>(sums, s, corner, o.there);
-      case Finish::relu_mask:
-        return store_sums<Finish::relu_mask, false>(sums, s, corner, o.there);
+    switch (s.epilogue) {
+      case Epilogue::relu:
+        return store_sums<Epilogue::relu, false>(sums, s, corner, o.there);
+      case Epilogue::relu_mask:
+        return store_sums<Epilogue::relu_mask, false>(sums, s, corner, o.there);
       default:
-        return store_sums<Finish::store, false>(sums, s, corner, o.there);
+        return store_sums<Epilogue::store, false>(sums, s, corner, o.there);
     }
   } else {
     const bool whole = columns >= kVectors * Vec<T>::kLanes;
-    switch (s.finish) {
-      case Finish::descend:
-        return whole ? store_sums<Finish::descend, false>(sums, s, corner, o.there)
-                     : store_sums<Finish::descend, true>(sums, s, corner, o.there);
-      case Finish::update:
+    switch (s.epilogue) {
+      case Epilogue::sgd:
+        return whole ? store_sums<Epilogue::sgd, false>(sums, s, corner, o.there)
+                     : store_sums<Epilogue::sgd, true>(sums, s, corner, o.there);
+      case Epilogue::optimizer:
         return update_by(sums, s, corner, columns);
       default:
-        return whole ? store_sums<Finish::store, false>(sums, s, corner, o.there)
-                     : store_sums<Finish::store, true>(sums, s, corner, o.there);
+        return whole ? store_sums<Epilogue::store, false>(sums, s, corner, o.there)
+                     : store_sums<Epilogue::store, true>(sums, s, corner, o.there);
     }
   }
 }
 
 // tile<..., rows, ...> for a number of rows known only now
 template <Access kAccess, bool kPack, int kVectors, class T>
-inline void tile_of(ptrdiff_t rows, const Sweep<T>& s, const Source<T>& source, const T* a, ptrdiff_t row,
+inline void tile_of(ptrdiff_t rows, const GemmPanel<T>& s, const Source<T>& source, const T* a, ptrdiff_t row,
                     ptrdiff_t column) {
   switch (rows) {
 #define DENSEGRAD_TILE(n)                                                                               \
@@ -294,7 +294,7 @@ inline void tile_of(ptrdiff_t rows, const Sweep<T>& s, const Source<T>& source, 
 
 // The tiles of `some` rows side by side, so that what they read of A is still near for the second.
 template <Access kAccess, bool kPack, class T>
-inline void tiles_beside(ptrdiff_t some, const Sweep<T>& s, const Source<T>& source, const T* a, ptrdiff_t row) {
+inline void tiles_beside(ptrdiff_t some, const GemmPanel<T>& s, const Source<T>& source, const T* a, ptrdiff_t row) {
   constexpr ptrdiff_t wide = 2 * Vec<T>::kLanes;
   for (ptrdiff_t j = 0; j < s.columns; j += wide) {
     if (s.columns - j <= Vec<T>::kLanes) {
@@ -308,7 +308,7 @@ inline void tiles_beside(ptrdiff_t some, const Sweep<T>& s, const Source<T>& sou
 // The tiles of the rows [row, row + rows), as equal in height as they can be, so that no short tile is left over; a is
 // A's first element for them.
 template <Access kAccess, class T>
-void tiles_below(const Sweep<T>& s, const T* a, ptrdiff_t row, ptrdiff_t rows) {
+void tiles_below(const GemmPanel<T>& s, const T* a, ptrdiff_t row, ptrdiff_t rows) {
   constexpr ptrdiff_t row_step = kAccess == Access::rows ? kPanel<T> : 1;
   const bool several = rows > Vec<T>::kTileRows;
   const ptrdiff_t tiles = several ? (rows + Vec<T>::kTileRows - 1) / Vec<T>::kTileRows : 1;
@@ -328,15 +328,15 @@ void tiles_below(const Sweep<T>& s, const T* a, ptrdiff_t row, ptrdiff_t rows) {
   }
 }
 
-// C(i, j) = finish(sum_k A(i, k) B(k, j) + bias_j)
+// C(i, j) = epilogue(sum_k A(i, k) B(k, j) + bias_j)
 template <class T>
-void sweep(const Sweep<T>& s) noexcept {
+void gemm_panel(const GemmPanel<T>& s) noexcept {
   tiles_below<Access::rows>(s, s.a, 0, s.rows);
 }
 
-// C(i, j) = finish(sum_k A(k, i) B(k, j)); a tile's rows lie within one panel of A
+// C(i, j) = epilogue(sum_k A(k, i) B(k, j)); a tile's rows lie within one panel of A
 template <class T>
-void sweep_transposed(const Sweep<T>& s) noexcept {
+void gemm_panel_transposed(const GemmPanel<T>& s) noexcept {
   const T* a = s.a;
   for (ptrdiff_t row = 0; row < s.rows; row += kPanel<T>, a += s.a_panel) {
     tiles_below<Access::columns>(s, a, row, s.rows - row < kPanel<T> ? s.rows - row : kPanel<T>);
@@ -345,7 +345,7 @@ void sweep_transposed(const Sweep<T>& s) noexcept {
 
 // kVectors vectors of C(0, j), of whose last only some lanes are there
 template <int kVectors, class T>
-inline void row_block(const Sweep<T>& s, ptrdiff_t column) {
+inline void row_block(const GemmPanel<T>& s, ptrdiff_t column) {
   constexpr ptrdiff_t lanes = Vec<T>::kLanes;
   constexpr ptrdiff_t rows_ahead = 4;
   const ptrdiff_t left = s.columns - column - (kVectors - 1) * lanes;
@@ -368,15 +368,16 @@ inline void row_block(const Sweep<T>& s, ptrdiff_t column) {
   }
 #pragma GCC unroll 16
   for (int v = 0; v < kVectors; ++v) {
-    if (s.finish == Finish::relu) sum[v] = max(Vec<T>::set(0), sum[v]);
+    if (s.epilogue == Epilogue::relu) sum[v] = max(Vec<T>::set(0), sum[v]);
     sum[v].store(s.c + column + v * lanes);
   }
 }
 
-// C(0, j) = finish(sum_k A(0, k) B(k, j) + bias_j) for any number of columns: one row, for which packing B, or reading
-// a panel of it at a time, would cost more than the products. A and C lie one number behind the other, B as it lies.
+// C(0, j) = epilogue(sum_k A(0, k) B(k, j) + bias_j) for any number of columns: one row, for which packing B, or
+// reading a panel of it at a time, would cost more than the products. A and C lie one number behind the other, B as it
+// lies.
 template <class T>
-void row_product(const Sweep<T>& s) noexcept {
+void gemm_row(const GemmPanel<T>& s) noexcept {
   constexpr ptrdiff_t lanes = Vec<T>::kLanes;
   for (ptrdiff_t j = 0; j < s.columns;) {
     const ptrdiff_t vectors = (s.columns - j + lanes - 1) / lanes;
@@ -416,7 +417,7 @@ void gemv(ptrdiff_t rows, ptrdiff_t depth, const T* a, ptrdiff_t a_panel, const 
 // y_k = sum_i A(i, k) x_i, or y_k - rate times that: the weights of a layer of one output
 template <class T>
 void gemv_transposed(ptrdiff_t rows, ptrdiff_t depth, const T* a, ptrdiff_t a_panel, const T* x, ptrdiff_t x_stride,
-                     T* y, Finish finish, T rate) noexcept {
+                     T* y, Epilogue epilogue, T rate) noexcept {
   constexpr int chains = 4;  // sums over every fourth row: one chain would wait for each addition
   for (ptrdiff_t k = 0; k < depth; k += kPanel<T>, a += a_panel) {
     for_each_vector<T>(depth - k < kPanel<T> ? depth - k : kPanel<T>, [&](ptrdiff_t at, ptrdiff_t n) {
@@ -431,7 +432,7 @@ void gemv_transposed(ptrdiff_t rows, ptrdiff_t depth, const T* a, ptrdiff_t a_pa
       for (; i < rows; ++i) sum[0] = fma(Vec<T>::set(x[i * x_stride]), Vec<T>::load(a + i * kPanel<T> + at), sum[0]);
       const Vec<T> total = (sum[0] + sum[1]) + (sum[2] + sum[3]);
       T* target = y + k + at;
-      store_some(finish == Finish::descend ? fnma(Vec<T>::set(rate), total, load_some(target, n)) : total, target, n);
+      store_some(epilogue == Epilogue::sgd ? fnma(Vec<T>::set(rate), total, load_some(target, n)) : total, target, n);
     });
   }
 }

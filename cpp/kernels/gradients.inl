@@ -40,7 +40,7 @@ double penalize(ptrdiff_t size, const T* w, T l1, T l2, T* g) noexcept {
 
 // g <- at least -limit, at most limit
 template <class T>
-void limit_values(ptrdiff_t size, T limit, T* g) noexcept {
+void clip_values(ptrdiff_t size, T limit, T* g) noexcept {
   for_each_vector<T>(size, [&](ptrdiff_t j, ptrdiff_t n) {
     store_some(min(Vec<T>::set(limit), max(Vec<T>::set(-limit), load_some(g + j, n))), g + j, n);
   });
@@ -55,7 +55,7 @@ void scale_values(ptrdiff_t size, T factor, T* g) noexcept {
 
 // a <- a + share (w - a)
 template <class T>
-void approach(ptrdiff_t size, const T* w, T share, T* a) noexcept {
+void moving_average(ptrdiff_t size, const T* w, T share, T* a) noexcept {
   for_each_vector<T>(size, [&](ptrdiff_t j, ptrdiff_t n) {
     const Vec<T> mean = load_some(a + j, n);
     store_some(fma(Vec<T>::set(share), load_some(w + j, n) - mean, mean), a + j, n);

@@ -19,9 +19,9 @@ namespace {
 
 template <class T>
 constexpr Kernels<T> kKernels = {
-    sweep<T>,
-    row_product<T>,
-    sweep_transposed<T>,
+    gemm_panel<T>,
+    gemm_row<T>,
+    gemm_panel_transposed<T>,
     gemv<T>,
     gemv_transposed<T>,
     {
@@ -47,9 +47,9 @@ constexpr Kernels<T> kKernels = {
     all_finite<T>,
     sum_of_squares<T>,
     penalize<T>,
-    limit_values<T>,
+    clip_values<T>,
     scale_values<T>,
-    approach<T>,
+    moving_average<T>,
     {
         add_panel<T>,
         draw_kept,

@@ -4,7 +4,7 @@
 namespace densegrad {
 namespace {
 
-// Parameters, their gradients and their state, which lies as w does, its rows state_size apart.
+// Parameters, their gradients and their state, which lies as w does, its rows state_stride apart.
 template <class T>
 struct Block {
   ptrdiff_t rows;
@@ -14,7 +14,7 @@ struct Block {
   const T* dw;
   ptrdiff_t dw_stride;
   T* state;
-  ptrdiff_t state_size;
+  ptrdiff_t state_stride;
 };
 
 // The numbers of one update, each as a vector.
@@ -35,10 +35,10 @@ template <int kStates, class T, class Function>
     for_each_vector<T>(extent.columns, [&](ptrdiff_t j, ptrdiff_t n) {
       Vec<T> s[kStates > 0 ? kStates : 1];
 #pragma GCC unroll 4
-      for (int k = 0; k < kStates; ++k) s[k] = load_some(state + k * block.state_size + j, n);
+      for (int k = 0; k < kStates; ++k) s[k] = load_some(state + k * block.state_stride + j, n);
       const Vec<T> next = f(load_some(w + j, n), load_some(dw + j, n), s);
 #pragma GCC unroll 4
-      for (int k = 0; k < kStates; ++k) store_some(s[k], state + k * block.state_size + j, n);
+      for (int k = 0; k < kStates; ++k) store_some(s[k], state + k * block.state_stride + j, n);
       store_some(next, w + j, n);
     });
   }
@@ -50,8 +50,8 @@ template <int kStates, class T, class Function>
   void name##_rule(const Block<T>& block, const Coefficients<T>& c);                                                \
   template <class T>                                                                                                \
   void name##_update(ptrdiff_t rows, ptrdiff_t columns, T* w, ptrdiff_t w_stride, const T* dw, ptrdiff_t dw_stride, \
-                     T* state, ptrdiff_t state_size, const double* coefficients) noexcept {                         \
-    name##_rule<T>({rows, columns, w, w_stride, dw, dw_stride, state, state_size}, {coefficients});                 \
+                     T* state, ptrdiff_t state_stride, const double* coefficients) noexcept {                       \
+    name##_rule<T>({rows, columns, w, w_stride, dw, dw_stride, state, state_stride}, {coefficients});               \
   }                                                                                                                 \
   template <class T>                                                                                                \
   void name##_rule(const Block<T>& block, const Coefficients<T>& c)

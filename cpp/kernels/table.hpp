@@ -26,34 +26,34 @@ template <class T>
 inline constexpr ptrdiff_t kPanel = 128 / static_cast<ptrdiff_t>(sizeof(T));
 
 /// What a tile does with a finished sum before it stores it.
-enum class Finish {
+enum class Epilogue {
   store,      // c = sum
   relu,       // c = max(sum, 0)
   relu_mask,  // c = sum where y > 0, else 0
-  descend,    // c = c - rate sum
-  update,     // c = an optimiser's update of c by the gradient sum
+  sgd,        // c = c - rate sum
+  optimizer,  // c = an optimiser's update of c by the gradient sum
 };
 
-/// One update of (rows, columns) parameters w. The optimiser's state lies as w does, its rows state_size apart;
+/// One update of (rows, columns) parameters w. The optimiser's state lies as w does, its rows state_stride apart;
 /// what the coefficients are stands with each kernel.
 template <class T>
 using Update = void (*)(ptrdiff_t rows, ptrdiff_t columns, T* w, ptrdiff_t w_stride, const T* dw, ptrdiff_t dw_stride,
-                        T* state, ptrdiff_t state_size, const double* coefficients) noexcept;
+                        T* state, ptrdiff_t state_stride, const double* coefficients) noexcept;
 
-/// An optimiser's update of a matrix: the kernel, so many states laid out as the matrix, state_size apart, and the
+/// An optimiser's update of a matrix: the kernel, so many states laid out as the matrix, state_stride apart, and the
 /// coefficients.
 template <class T>
 struct UpdateRule {
   Update<T> kernel;
   T* state;
-  ptrdiff_t state_size;
+  ptrdiff_t state_stride;
   int states;
   const double* coefficients;
 };
 
-/// Rows that the next step will read by their numbers. A sweep asks for some cache lines of them now and then, so that
-/// they have arrived by then.
-struct Upcoming {
+/// Rows that the next step will read by their numbers. A product asks for some cache lines of them now and then, so
+/// that they have arrived by then.
+struct RowPrefetch {
   const int64_t* row;  // the next one's number
   const int64_t* end;
   const char* x;
@@ -68,7 +68,7 @@ struct Upcoming {
 /// One column panel of C = A B + bias, `rows` tall. A is in panels (or x^T of a matrix in panels), B is one panel, and
 /// so is C where A is not transposed: it is written whole, beyond the columns of the matrix, too.
 template <class T>
-struct Sweep {
+struct GemmPanel {
   ptrdiff_t rows;
   ptrdiff_t depth;
   ptrdiff_t columns;   // of C, at most kPanel
@@ -77,15 +77,15 @@ struct Sweep {
   bool a_is_far;       // A does not fit in the second level of the cache
   const T* b;          // (depth, columns)
   ptrdiff_t b_stride;  // from one row of B to the next
-  T* packed;           // where to leave a panel of B for the sweeps that follow, or null
+  T* packed;           // where to leave a panel of B for the GEMM panels that follow, or null
   const T* bias;       // (columns) or null
   T* c;                // (rows, columns)
   ptrdiff_t c_stride;  // from one row of C to the next
   const T* y;          // for relu_mask, laid out as C
-  T rate;              // for descend
-  UpdateRule<T> rule;  // for update
-  Finish finish;
-  Upcoming* upcoming;  // or null
+  T rate;              // for sgd
+  UpdateRule<T> rule;  // for optimizer
+  Epilogue epilogue;
+  RowPrefetch* prefetch;  // or null
 };
 
 /// Targets of a batch: values in rows as wide as the loss asks, or one label a row.
@@ -145,15 +145,15 @@ struct LayerKernels {
 
 template <class T>
 struct Kernels {
-  void (*sweep)(const Sweep<T>&) noexcept;             // sum over k of A(i, k) B(k, j): store, relu, relu_mask
-  void (*row_product)(const Sweep<T>&) noexcept;       // the same for one row and any number of columns: store, relu
-  void (*sweep_transposed)(const Sweep<T>&) noexcept;  // sum over k of A(k, i) B(k, j): store, descend, update
+  void (*gemm_panel)(const GemmPanel<T>&) noexcept;  // sum over k of A(i, k) B(k, j): store, relu, relu_mask
+  void (*gemm_row)(const GemmPanel<T>&) noexcept;    // the same for one row and any number of columns: store, relu
+  void (*gemm_panel_transposed)(const GemmPanel<T>&) noexcept;  // sum over k of A(k, i) B(k, j): store, sgd, optimizer
 
-  // the same for one column of B: y_i = sum_k A(i, k) x_k + bias, and y_k = sum_i A(i, k) x_i: store, descend
+  // the same for one column of B: y_i = sum_k A(i, k) x_k + bias, and y_k = sum_i A(i, k) x_i: store, sgd
   void (*gemv)(ptrdiff_t rows, ptrdiff_t depth, const T* a, ptrdiff_t a_panel, const T* x, const T* bias, T* y,
                ptrdiff_t y_stride) noexcept;
   void (*gemv_transposed)(ptrdiff_t rows, ptrdiff_t depth, const T* a, ptrdiff_t a_panel, const T* x,
-                          ptrdiff_t x_stride, T* y, Finish finish, T rate) noexcept;
+                          ptrdiff_t x_stride, T* y, Epilogue epilogue, T rate) noexcept;
 
   // y = f(z) and dz = dy f'(z) on (rows, columns); attributes in the table's order
   using Forward = void (*)(ptrdiff_t rows, ptrdiff_t columns, const T* z, ptrdiff_t z_stride, T* y, ptrdiff_t y_stride,
@@ -187,9 +187,9 @@ struct Kernels {
   // of gradients g and parameters w; gradients.inl has the equations
   double (*sum_of_squares)(ptrdiff_t size, const T* g) noexcept;
   double (*penalize)(ptrdiff_t size, const T* w, T l1, T l2, T* g) noexcept;
-  void (*limit_values)(ptrdiff_t size, T limit, T* g) noexcept;
+  void (*clip_values)(ptrdiff_t size, T limit, T* g) noexcept;
   void (*scale_values)(ptrdiff_t size, T factor, T* g) noexcept;
-  void (*approach)(ptrdiff_t size, const T* w, T share, T* a) noexcept;
+  void (*moving_average)(ptrdiff_t size, const T* w, T share, T* a) noexcept;
 
   LayerKernels<T> layers;
 };

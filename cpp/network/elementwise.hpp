@@ -1,6 +1,6 @@
 #pragma once
 
-#include "network/bound_stage.hpp"
+#include "network/stage_runner.hpp"
 #include "ops/row_blocks.hpp"
 
 namespace densegrad {

@@ -11,12 +11,12 @@
 
 #include "base/generator.hpp"
 #include "dispatch/dispatch.hpp"
-#include "network/accept.hpp"
+#include "network/gradient_transform.hpp"
 #include "network/initialize.hpp"
 #include "network/pass.hpp"
 #include "network/prediction.hpp"
 #include "network/training.hpp"
-#include "network/whole_update.hpp"
+#include "network/validate.hpp"
 #include "ops/coefficients.hpp"
 #include "ops/thread_choice.hpp"
 
@@ -53,25 +53,25 @@ class Network<T>::Implementation {
     owned_ = std::move(owned);
     generator_ = Generator(seed.value);
     if (begin == nullptr) {
-      initialize(plan_, generator_, common_.parameters);
+      initialize(plan_, generator_, context_.parameters);
     } else {
-      std::copy_n(begin, plan_.parameter_count, common_.parameters);
+      std::copy_n(begin, plan_.parameter_count, context_.parameters);
     }
     if (plan_.average > 0) {
-      std::copy_n(common_.parameters, plan_.parameter_count, common_.state + common_.states * common_.state_stride);
+      std::copy_n(context_.parameters, plan_.parameter_count, context_.state + context_.states * context_.state_stride);
     }
   }
 
   Implementation(const Plan& plan, T* parameters, T* state, Size state_stride)
       : plan_(plan),
         stages_(make_stages(plan)),
-        common_{kernels<T>(), parameters, plan.parameter_count, state,
-                state_stride == 0 ? plan.parameter_count : state_stride},
-        prediction_(common_, plan_, stages_),
-        whole_(common_, plan_),
-        keeping_(common_, plan_, stages_for(stages_, plan_, plan_.output), plan_.output, Purpose::keep) {
+        context_{kernels<T>(), parameters, plan.parameter_count, state,
+                 state_stride == 0 ? plan.parameter_count : state_stride},
+        prediction_(context_, plan_, stages_),
+        transform_(context_, plan_),
+        keeping_(context_, plan_, stages_for(stages_, plan_, plan_.output), plan_.output, PassMode::keep) {
     if (plan_.optimizer) prepare_optimizer();
-    if (plan_.has_loss()) training_.emplace(common_, plan_, stages_);
+    if (plan_.has_loss()) training_.emplace(context_, plan_, stages_);
   }
 
   bool predict(Size rows, const T* x, T* out, Accept accept) {
@@ -94,9 +94,9 @@ class Network<T>::Implementation {
     if (forward_rows_ == 0) throw std::logic_error("Network::backward: expected a forward before it, got none");
     run_on_team(backward_choices_, forward_rows_, [&](const Team& team) {
       const Panels<T> d = keeping_.output_gradient();
-      common_.kernels.pack_rows(d.rows, d.columns, dy, d.columns, nullptr, d.data, d.panel_size());
+      context_.kernels.pack_rows(d.rows, d.columns, dy, d.columns, nullptr, d.data, d.panel_size());
       keeping_.backward(team.with_at_most(keeping_.threads()), {gradients, nullptr, 0, true});
-      if (dx != nullptr) unpack<T>(common_.kernels, keeping_.input_gradient(), dx);
+      if (dx != nullptr) unpack<T>(context_.kernels, keeping_.input_gradient(), dx);
     });
   }
 
@@ -110,7 +110,7 @@ class Network<T>::Implementation {
     run_on_teams(loss_choices_, rows_left(), [&](const Team& team) {
       value += training().loss(team, batch, first);
       first += rows_left();
-      if (rows_left() == 0) value += whole_.penalty(team, training_->share());
+      if (rows_left() == 0) value += transform_.penalty(team, training_->share());
       return rows_left();
     });
     return value;
@@ -122,8 +122,8 @@ class Network<T>::Implementation {
     run_on_team(step_choices_, batch.rows, [&](const Team& team) {
       training().prepare(batch.rows, team, dx != nullptr);
       value = training_->run(team, batch, {gradients, nullptr, step, false});
-      if (dx != nullptr) unpack<T>(common_.kernels, training_->input_gradient(), dx);
-      value += whole_.penalize(team, gradients, training_->share());
+      if (dx != nullptr) unpack<T>(context_.kernels, training_->input_gradient(), dx);
+      value += transform_.penalize(team, gradients, training_->share());
     });
     return value;
   }
@@ -131,15 +131,15 @@ class Network<T>::Implementation {
   void apply_gradients(const T* gradients, double learning_rate, Index updates) {
     const Call call;
     const double* coefficients = update(learning_rate, updates).coefficients;
-    if (whole_.needed()) {
-      T* own = whole_.gradients();
+    if (transform_.needed()) {
+      T* own = transform_.gradients();
       std::copy_n(gradients, plan_.parameter_count, own);
-      run_on_team(update_choices_, 1, [&](const Team& team) { whole_.apply(team, own, coefficients); });
+      run_on_team(update_choices_, 1, [&](const Team& team) { transform_.apply(team, own, coefficients); });
       return;
     }
     for (const Span& span : spans_) {
-      common_.update(1, span.size, common_.parameters + span.offset, span.size, gradients + span.offset, span.size,
-                     state_at(common_.state, span.offset), common_.state_stride, coefficients);
+      context_.update(1, span.size, context_.parameters + span.offset, span.size, gradients + span.offset, span.size,
+                      state_at(context_.state, span.offset), context_.state_stride, coefficients);
     }
   }
 
@@ -149,7 +149,7 @@ class Network<T>::Implementation {
     run_on_team(step_choices_, batch.rows, [&](const Team& team) {
       training().prepare(batch.rows, team, false);
       loss = learn_from(team, learning_rate, updates,
-                        [&](const Learning<T>& learning) { return training_->run(team, batch, learning); });
+                        [&](const BackwardOptions<T>& options) { return training_->run(team, batch, options); });
     });
     return loss;
   }
@@ -162,8 +162,8 @@ class Network<T>::Implementation {
       const Size next = done + 1 < steps.count ? std::min(last + steps.batch_size, steps.rows) : last;
       training().prepare(last - first, team, false);
       const double loss = steps.losses[done] =
-          learn_from(team, steps.learning_rates[done], steps.updates + done, [&](const Learning<T>& learning) {
-            return training_->run(team, data, steps.order + first, steps.order + next, learning);
+          learn_from(team, steps.learning_rates[done], steps.updates + done, [&](const BackwardOptions<T>& options) {
+            return training_->run(team, data, steps.order + first, steps.order + next, options);
           });
       ++done;
       first = last;
@@ -196,37 +196,37 @@ class Network<T>::Implementation {
 
   int threads() const { return threads_; }
 
-  T* parameters() { return common_.parameters; }
+  T* parameters() { return context_.parameters; }
 
   bool accepts(const Batch<T>& batch) const {
     require(training_.has_value(), "a loss");
-    return accept_batch(common_.kernels, training_->terms(), input_width(), batch);
+    return validate_batch(context_.kernels, training_->terms(), input_width(), batch);
   }
 
  private:
-  // A step by run(learning), with its update inside or, where that needs all gradients first, behind it.
+  // A step by run(options), with its update inside or, where that needs all gradients first, behind it.
   template <class Run>
   double learn_from(const Team& team, double learning_rate, Index updates, const Run& run) {
     threads_ = team.size();
-    const Learning<T> learning = update(learning_rate, updates);
-    if (!whole_.needed()) return run(learning);
-    const double loss = run({whole_.gradients(), nullptr, updates, true});
+    const BackwardOptions<T> options = update(learning_rate, updates);
+    if (!transform_.needed()) return run(options);
+    const double loss = run({transform_.gradients(), nullptr, updates, true});
     if (!std::isfinite(loss)) return loss;
-    const double penalty = whole_.penalize(team, whole_.gradients(), training_->share());
-    whole_.apply(team, whole_.gradients(), learning.coefficients);
+    const double penalty = transform_.penalize(team, transform_.gradients(), training_->share());
+    transform_.apply(team, transform_.gradients(), options.coefficients);
     return loss + penalty;
   }
 
   void prepare_optimizer() {
     const PrimitiveRow& row = find_primitive("optimizer", plan_.optimizer.primitive);
-    if ((row.state > 0 || plan_.average > 0) && plan_.parameter_count > 0 && common_.state == nullptr) {
+    if ((row.state > 0 || plan_.average > 0) && plan_.parameter_count > 0 && context_.state == nullptr) {
       throw std::invalid_argument("Network: expected a state for this optimizer");
     }
     optimizer_ = optimizer_named(plan_.optimizer.primitive);
     optimizer_attributes_ = attribute_values(row, plan_.optimizer.attributes);
-    common_.states = row.state;
-    common_.update = common_.kernels.update[static_cast<int>(optimizer_)];
-    common_.finish = optimizer_ == OptimizerKind::sgd ? Finish::descend : Finish::update;
+    context_.states = row.state;
+    context_.update = context_.kernels.update[static_cast<int>(optimizer_)];
+    context_.epilogue = optimizer_ == OptimizerKind::sgd ? Epilogue::sgd : Epilogue::optimizer;
     spans_ = trainable_spans(plan_);
   }
 
@@ -268,7 +268,7 @@ class Network<T>::Implementation {
   }
 
   // One update of the parameters by their gradients.
-  Learning<T> update(double learning_rate, Index updates) {
+  BackwardOptions<T> update(double learning_rate, Index updates) {
     require(static_cast<bool>(plan_.optimizer), "an optimizer");
     update_coefficients(optimizer_, optimizer_attributes_, updates, learning_rate, coefficients_);
     return {nullptr, coefficients_.data(), updates, true};
@@ -277,9 +277,9 @@ class Network<T>::Implementation {
   Plan plan_;
   std::vector<Stage> stages_;
   Owned<T> owned_;
-  Common<T> common_;
+  NetworkContext<T> context_;
   Prediction<T> prediction_;
-  WholeUpdate<T> whole_;
+  GradientTransform<T> transform_;
   Pass<T> keeping_;
   std::optional<Training<T>> training_;  // where the plan has a loss
   OptimizerKind optimizer_ = OptimizerKind::sgd;

@@ -28,8 +28,8 @@ bool reads_x(const Stage& stage) {
 }  // namespace
 
 template <class T>
-Pass<T>::Pass(const Common<T>& common, const Plan& plan, Stages stages, Size output, Purpose purpose)
-    : common_(common), plan_(plan), stages_(std::move(stages)), purpose_(purpose), output_(output) {
+Pass<T>::Pass(const NetworkContext<T>& context, const Plan& plan, Stages stages, Size output, PassMode mode)
+    : context_(context), plan_(plan), stages_(std::move(stages)), mode_(mode), output_(output) {
   const std::size_t buffers = plan.widths.size();
   std::set<Size> offsets;
   readers_.resize(buffers);
@@ -37,8 +37,8 @@ Pass<T>::Pass(const Common<T>& common, const Plan& plan, Stages stages, Size out
   ++readers_[static_cast<std::size_t>(output)];  // whoever the pass is for
   for (std::size_t i = 0; i < stages_.size(); ++i) {
     const Stage& stage = *stages_[i];
-    bound_.push_back(make_bound_stage(common, stage));
-    if (stage.kind == StageKind::dropout) drawing_.push_back(bound_.back().get());
+    runners_.push_back(make_stage_runner(context, stage));
+    if (stage.kind == StageKind::dropout) drawing_.push_back(runners_.back().get());
     for (const Size source : stage.sources) ++readers_[static_cast<std::size_t>(source)];
     for (const Slot& slot : stage.slots) shares_slots_ |= !offsets.insert(slot.offset).second;
     producer_[static_cast<std::size_t>(stage.target)] = static_cast<int>(i);
@@ -66,7 +66,7 @@ bool Pass<T>::prepare(Size rows, int threads, bool dx) {
   find_lifetimes();
   layout_.lay_out(pieces_);
   arena_.reserve(layout_.size());
-  upcoming_.assign(static_cast<std::size_t>(threads), Upcoming{});
+  prefetch_.assign(static_cast<std::size_t>(threads), RowPrefetch{});
   bind();
   ready_ = true;
   return true;
@@ -131,7 +131,7 @@ void Pass<T>::find_lifetimes() {
   for (std::size_t i = 2 * buffers; i < pieces_.size(); ++i) pieces_[i] = {0, 0, -1};
   forward_lifetimes();
   if (goes_back()) backward_lifetimes();
-  if (purpose_ != Purpose::keep) return;
+  if (mode_ != PassMode::keep) return;
   for (Lifetime& piece : pieces_) {
     if (piece.first <= piece.last) piece = {piece.size, load_moment(), dw_moment(0)};
   }
@@ -157,7 +157,7 @@ void Pass<T>::backward_lifetimes() {
   }
   // The loss may leave its gradient where the prediction was, unless somebody still needs that.
   const auto output = static_cast<std::size_t>(output_);
-  if (purpose_ == Purpose::train && pieces_[output].last == output_moment() && output_ != plan_.input) {
+  if (mode_ == PassMode::train && pieces_[output].last == output_moment() && output_ != plan_.input) {
     gradient_[output] = output;
   }
   pieces_[gradient_[output]].lives_at(output_moment());
@@ -211,50 +211,50 @@ void Pass<T>::place_dx(std::size_t i) {
 template <class T>
 void Pass<T>::bind() {
   Size scratch = 0;
-  rounds_ = 0;
+  prefetch_calls_ = 0;
   for (std::size_t i = 0; i < stages_.size(); ++i) {
-    bound_[i]->bind(binding_of(i));
-    scratch = std::max(scratch, bound_[i]->scratch());
-    rounds_ += bound_[i]->rounds();
+    runners_[i]->bind(buffers_of(i));
+    scratch = std::max(scratch, runners_[i]->scratch());
+    prefetch_calls_ += runners_[i]->prefetch_calls();
   }
   scratch_.reserve(scratch);
 }
 
 template <class T>
-Binding<T> Pass<T>::binding_of(std::size_t i) {
+StageBuffers<T> Pass<T>::buffers_of(std::size_t i) {
   const Stage& stage = *stages_[i];
   const auto buffer = [&](Size b) { return panels(static_cast<std::size_t>(b), b); };
-  Binding<T> binding;
-  binding.purpose = purpose_;
-  binding.threads = threads_;
-  binding.x = buffer(stage.sources[0]);
-  if (stage.sources.size() > 1) binding.x2 = buffer(stage.sources[1]);
-  binding.z = buffer(z_of(stage));
-  binding.y = buffer(stage.target);
-  if (!goes_back_through(i)) return binding;
-  binding.dy = panels(gradient_[static_cast<std::size_t>(stage.target)], stage.target);
+  StageBuffers<T> buffers;
+  buffers.mode = mode_;
+  buffers.threads = threads_;
+  buffers.x = buffer(stage.sources[0]);
+  if (stage.sources.size() > 1) buffers.x2 = buffer(stage.sources[1]);
+  buffers.z = buffer(z_of(stage));
+  buffers.y = buffer(stage.target);
+  if (!goes_back_through(i)) return buffers;
+  buffers.dy = panels(gradient_[static_cast<std::size_t>(stage.target)], stage.target);
   for (std::size_t k = 0; k < stage.sources.size(); ++k) {
     if (!needs_gradient(stage.sources[k])) continue;
-    (k == 0 ? binding.dx : binding.dx2) = panels(contribution(i, k).piece, stage.sources[k]);
+    (k == 0 ? buffers.dx : buffers.dx2) = panels(contribution(i, k).piece, stage.sources[k]);
   }
-  binding.dy_is_dz = who_applies_derivative_of(i) != i;
-  binding.before = derivative_applied_by(i);
-  if (binding.before != nullptr) {
-    if (binding.before->reads_z) binding.before_z = buffer(binding.before->z);
-    if (binding.before->reads_y) binding.before_y = buffer(binding.before->target);
+  buffers.dy_is_dz = who_applies_derivative_of(i) != i;
+  buffers.before = derivative_applied_by(i);
+  if (buffers.before != nullptr) {
+    if (buffers.before->reads_z) buffers.before_z = buffer(buffers.before->z);
+    if (buffers.before->reads_y) buffers.before_y = buffer(buffers.before->target);
   }
-  return binding;
+  return buffers;
 }
 
 template <class T>
-void Pass<T>::expect(const Team& team, const Batch<T>& data, Size y_width, const Index* first, const Index* last) {
+void Pass<T>::prefetch(const Team& team, const Batch<T>& data, Size y_width, const Index* first, const Index* last) {
   constexpr Size line = 64;
   const bool labelled = data.y.labels != nullptr;
   const Size x_size = width(plan_.input) * static_cast<Size>(sizeof(T));
   const Size y_size = labelled ? static_cast<Size>(sizeof(Index)) : y_width * static_cast<Size>(sizeof(T));
   const Size lines = (last - first) * (divide_up(x_size, line) + 1);
   for (int rank = 0; rank < team.size(); ++rank) {
-    Upcoming& u = upcoming_[static_cast<std::size_t>(rank)];
+    RowPrefetch& u = prefetch_[static_cast<std::size_t>(rank)];
     u.row = first + (last - first) * rank / team.size();
     u.end = first + (last - first) * (rank + 1) / team.size();
     u.x = reinterpret_cast<const char*>(data.x);
@@ -262,7 +262,7 @@ void Pass<T>::expect(const Team& team, const Batch<T>& data, Size y_width, const
     u.y = labelled ? reinterpret_cast<const char*>(data.y.labels) : reinterpret_cast<const char*>(data.y.values);
     u.y_size = y_size;
     u.line = u.line_end = nullptr;
-    u.lines = static_cast<int>(divide_up(lines, std::max<Size>(rounds_, 1)));
+    u.lines = static_cast<int>(divide_up(lines, std::max<Size>(prefetch_calls_, 1)));
   }
 }
 
@@ -271,7 +271,7 @@ void Pass<T>::run(const Team& team, const T* x, T* out, Index step) {
   begin(step);
   load(team, x, nullptr);
   forward(team);
-  unpack<T>(common_.kernels, output(), out);
+  unpack<T>(context_.kernels, output(), out);
 }
 
 template <class T>
@@ -279,7 +279,7 @@ void Pass<T>::load(const Team& team, const T* x, const Index* order) {
   const Panels<T> input = panels(static_cast<std::size_t>(plan_.input), plan_.input);
   team.for_each(divide_up(rows_, kLoadRows), [&](Size block) {
     const Size first = block * kLoadRows;
-    common_.kernels.pack_rows(
+    context_.kernels.pack_rows(
         std::min(kLoadRows, rows_ - first), input.columns, order == nullptr ? x + first * input.columns : x,
         input.columns, order == nullptr ? nullptr : order + first, input.data + first * kPanel<T>, input.panel_size());
   });
@@ -287,23 +287,23 @@ void Pass<T>::load(const Team& team, const T* x, const Index* order) {
 
 template <class T>
 void Pass<T>::forward(const Team& team) {
-  for (const auto& stage : bound_) stage->forward(team, help());
+  for (const auto& stage : runners_) stage->forward(team, workspace());
 }
 
 template <class T>
-void Pass<T>::backward(const Team& team, const Learning<T>& learning) {
-  Learning<T> own = learning;
+void Pass<T>::backward(const Team& team, const BackwardOptions<T>& options) {
+  BackwardOptions<T> own = options;
   for (std::size_t i = stages_.size(); i-- > 0;) {
     if (!goes_back_through(i)) continue;
     own.summed = &summed_[i];
-    bound_[i]->backward(team, help(), own);
+    runners_[i]->backward(team, workspace(), own);
     for (std::size_t k = 0; k < stages_[i]->sources.size(); ++k) {
       const Size source = stages_[i]->sources[k];
       if (!needs_gradient(source) || !contribution(i, k).adds) continue;
       const Panels<T> sum = panels(gradient_[static_cast<std::size_t>(source)], source);
       const Panels<T> more = panels(contribution(i, k).piece, source);
       team.for_each(sum.count(), [&](Size p) {
-        common_.kernels.layers.add_panel(rows_ * kPanel<T>, sum.panel(p), more.panel(p), sum.panel(p));
+        context_.kernels.layers.add_panel(rows_ * kPanel<T>, sum.panel(p), more.panel(p), sum.panel(p));
       });
     }
   }

@@ -5,8 +5,8 @@
 
 #include "base/aligned_buffer.hpp"
 #include "densegrad/network.hpp"
-#include "network/bound_stage.hpp"
 #include "network/layout.hpp"
+#include "network/stage_runner.hpp"
 
 namespace densegrad {
 
@@ -15,7 +15,7 @@ namespace densegrad {
 template <class T>
 class Pass {
  public:
-  Pass(const Common<T>& common, const Plan& plan, Stages stages, Size output, Purpose purpose);
+  Pass(const NetworkContext<T>& context, const Plan& plan, Stages stages, Size output, PassMode mode);
 
   /// Lays out memory for so many rows and a team of at most so many threads; dx: the gradient of the input is wanted,
   /// too. Gives whether anything had to change, in which case output and gradients may lie elsewhere. Throws
@@ -31,20 +31,20 @@ class Pass {
 
   /// Rows that will be loaded after this run, by their numbers: its threads ask for them while they compute. y is so
   /// wide.
-  void expect(const Team& team, const Batch<T>& data, Size y_width, const Index* first, const Index* last);
+  void prefetch(const Team& team, const Batch<T>& data, Size y_width, const Index* first, const Index* last);
 
   /// out (rows, width of the output) for x (rows, width of the input).
   void run(const Team& team, const T* x, T* out, Index step = 0);
 
   /// Before the run of a step with that number, which dropout draws its mask by.
   void begin(Index step) {
-    for (BoundStage<T>* stage : drawing_) stage->begin(step);
+    for (StageRunner<T>* stage : drawing_) stage->begin(step);
   }
 
   /// The parts of a run. load takes the rows of x, or those with the numbers `order`.
   void load(const Team& team, const T* x, const Index* order);
   void forward(const Team& team);
-  void backward(const Team& team, const Learning<T>& learning);
+  void backward(const Team& team, const BackwardOptions<T>& options);
 
  private:
   int load_moment() const { return 0; }
@@ -55,7 +55,7 @@ class Pass {
   }
   int dw_moment(std::size_t stage) const { return dx_moment(stage) + 1; }
 
-  bool goes_back() const { return purpose_ != Purpose::predict; }
+  bool goes_back() const { return mode_ != PassMode::infer; }
   Size width(Size buffer) const { return plan_.widths[static_cast<std::size_t>(buffer)]; }
   Size z_of(const Stage& stage) const { return goes_back() || !stage.dense() ? stage.z : stage.target; }
   bool needs_gradient(Size buffer) const { return needed_[static_cast<std::size_t>(buffer)]; }
@@ -72,11 +72,11 @@ class Pass {
   void read_going_back(std::size_t i);
   void place_dx(std::size_t i);
   void bind();
-  Binding<T> binding_of(std::size_t i);
+  StageBuffers<T> buffers_of(std::size_t i);
   Panels<T> panels(std::size_t piece, Size buffer) {
     return {arena_.data() + layout_.offset(piece), rows_, width(buffer)};
   }
-  Help<T> help() { return {scratch_.data(), upcoming_.data()}; }
+  Workspace<T> workspace() { return {scratch_.data(), prefetch_.data()}; }
 
   // The gradient of one source of a stage: where it goes, and whether it is added to what is there. Then it first comes
   // into a piece of its own.
@@ -86,16 +86,16 @@ class Pass {
   };
   Contribution& contribution(std::size_t i, std::size_t source) { return contributions_[2 * i + source]; }
 
-  const Common<T>& common_;
+  const NetworkContext<T>& context_;
   const Plan& plan_;
   Stages stages_;
-  Purpose purpose_;
+  PassMode mode_;
   Size output_;
-  std::vector<std::unique_ptr<BoundStage<T>>> bound_;
-  std::vector<BoundStage<T>*> drawing_;  // those that want to know the step
-  std::vector<int> readers_;             // of each buffer, among the stages
-  std::vector<int> producer_;            // the stage that gives each buffer, -1 for the input
-  bool shares_slots_ = false;            // between stages
+  std::vector<std::unique_ptr<StageRunner<T>>> runners_;
+  std::vector<StageRunner<T>*> drawing_;  // those that want to know the step
+  std::vector<int> readers_;              // of each buffer, among the stages
+  std::vector<int> producer_;             // the stage that gives each buffer, -1 for the input
+  bool shares_slots_ = false;             // between stages
 
   bool ready_ = false;  // for what follows
   Size rows_ = 0;
@@ -110,8 +110,8 @@ class Pass {
   Layout layout_;
   AlignedBuffer<T> arena_;
   AlignedBuffer<T> scratch_;
-  std::vector<Upcoming> upcoming_;  // for each thread
-  Size rounds_ = 0;
+  std::vector<RowPrefetch> prefetch_;  // for each thread
+  Size prefetch_calls_ = 0;
 };
 
 }  // namespace densegrad

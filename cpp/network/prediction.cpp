@@ -29,7 +29,7 @@ class Prediction<T>::Borrowed {
       }
       from.idle_.reserve(++from.made_);  // so that giving it back never allocates
     }
-    runner_.reset(new Runner{{from.common_, from.plan_, from.needed_, from.plan_.output, Purpose::predict}, {}});
+    runner_.reset(new Runner{{from.context_, from.plan_, from.needed_, from.plan_.output, PassMode::infer}, {}});
   }
   ~Borrowed() {
     if (runner_ == nullptr) return;
@@ -47,8 +47,8 @@ class Prediction<T>::Borrowed {
 };
 
 template <class T>
-Prediction<T>::Prediction(const Common<T>& common, const Plan& plan, const std::vector<Stage>& stages)
-    : common_(common),
+Prediction<T>::Prediction(const NetworkContext<T>& context, const Plan& plan, const std::vector<Stage>& stages)
+    : context_(context),
       plan_(plan),
       needed_(stages_for(stages, plan, plan.output)),
       in_(plan.widths[static_cast<std::size_t>(plan.input)]),
@@ -65,7 +65,7 @@ bool Prediction<T>::run(Size rows, const T* x, T* out, Accept accept) {
   run_on_teams(borrowed->choices, std::min(height, rows), [&](const Team& team) {
     const Size some = std::min(height, rows - first);
     const T* part = x + first * in_;
-    finite = accept == Accept::all || common_.kernels.all_finite(some * in_, part);
+    finite = accept == Accept::all || context_.kernels.all_finite(some * in_, part);
     if (!finite) return Size(0);
     pass.prepare(some, team.most());
     pass.run(team, part, out + first * out_);

@@ -16,7 +16,7 @@ enum class Accept { all, finite };
 template <class T>
 class Prediction {
  public:
-  Prediction(const Common<T>& common, const Plan& plan, const std::vector<Stage>& stages);
+  Prediction(const NetworkContext<T>& context, const Plan& plan, const std::vector<Stage>& stages);
 
   /// False as soon as it meets a number that is not accepted; only some rows of out are written then.
   bool run(Size rows, const T* x, T* out, Accept accept);
@@ -28,7 +28,7 @@ class Prediction {
   };
   class Borrowed;
 
-  const Common<T>& common_;
+  const NetworkContext<T>& context_;
   const Plan& plan_;
   Stages needed_;
   Size in_, out_;

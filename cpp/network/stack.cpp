@@ -21,7 +21,7 @@ Slot take(Plan& plan, Size rows, Size columns) {
 
 }  // namespace
 
-Plan stack(Size inputs, const std::vector<Layer>& layers, Chosen loss, Chosen optimizer) {
+Plan stack(Size inputs, const std::vector<Layer>& layers, PrimitiveSpec loss, PrimitiveSpec optimizer) {
   Plan plan;
   plan.widths = {inputs};
   for (const Layer& layer : layers) {

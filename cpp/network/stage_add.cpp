@@ -1,25 +1,25 @@
 #include <algorithm>
 
-#include "network/bound_stage.hpp"
+#include "network/stage_runner.hpp"
 
 namespace densegrad {
 namespace {
 
 // y = x + x2
 template <class T>
-class AddStage final : public BoundStage<T> {
+class AddStage final : public StageRunner<T> {
  public:
-  AddStage(const Common<T>& common, const Stage&) : kernels_(common.kernels.layers) {}
+  AddStage(const NetworkContext<T>& context, const Stage&) : kernels_(context.kernels.layers) {}
 
-  void bind(const Binding<T>& binding) override { at_ = binding; }
+  void bind(const StageBuffers<T>& buffers) override { at_ = buffers; }
 
-  void forward(const Team& team, const Help<T>&) override {
+  void forward(const Team& team, const Workspace<T>&) override {
     team.for_each(at_.y.count(), [&](Size p) {
       kernels_.add_panel(at_.y.rows * kPanel<T>, at_.x.panel(p), at_.x2.panel(p), at_.y.panel(p));
     });
   }
 
-  void backward(const Team& team, const Help<T>&, const Learning<T>&) override {
+  void backward(const Team& team, const Workspace<T>&, const BackwardOptions<T>&) override {
     for (const Panels<T>& dx : {at_.dx, at_.dx2}) {
       if (dx.data == nullptr || dx.data == at_.dy.data) continue;
       team.for_each(dx.count(), [&](Size p) { std::copy_n(at_.dy.panel(p), dx.rows * kPanel<T>, dx.panel(p)); });
@@ -28,17 +28,17 @@ class AddStage final : public BoundStage<T> {
 
  private:
   const LayerKernels<T>& kernels_;
-  Binding<T> at_;
+  StageBuffers<T> at_;
 };
 
 }  // namespace
 
 template <class T>
-std::unique_ptr<BoundStage<T>> make_add(const Common<T>& common, const Stage& stage) {
-  return std::make_unique<AddStage<T>>(common, stage);
+std::unique_ptr<StageRunner<T>> make_add(const NetworkContext<T>& context, const Stage& stage) {
+  return std::make_unique<AddStage<T>>(context, stage);
 }
 
-template std::unique_ptr<BoundStage<float>> make_add(const Common<float>&, const Stage&);
-template std::unique_ptr<BoundStage<double>> make_add(const Common<double>&, const Stage&);
+template std::unique_ptr<StageRunner<float>> make_add(const NetworkContext<float>&, const Stage&);
+template std::unique_ptr<StageRunner<double>> make_add(const NetworkContext<double>&, const Stage&);
 
 }  // namespace densegrad

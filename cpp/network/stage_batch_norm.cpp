@@ -1,5 +1,5 @@
 #include "base/aligned_buffer.hpp"
-#include "network/bound_stage.hpp"
+#include "network/stage_runner.hpp"
 
 namespace densegrad {
 namespace {
@@ -7,11 +7,11 @@ namespace {
 // y = (x - mean) / sqrt(variance + eps) gamma + beta, column by column. Mean and variance are those of the batch, whose
 // moving averages serve a prediction. Ioffe and Szegedy, Batch normalization (2015).
 template <class T>
-class BatchNormStage final : public BoundStage<T> {
+class BatchNormStage final : public StageRunner<T> {
  public:
-  BatchNormStage(const Common<T>& common, const Stage& stage)
-      : common_(common),
-        kernels_(common.kernels.layers),
+  BatchNormStage(const NetworkContext<T>& context, const Stage& stage)
+      : context_(context),
+        kernels_(context.kernels.layers),
         gamma_(stage.slots[0]),
         beta_(stage.slots[1]),
         mean_(stage.slots[2]),
@@ -19,17 +19,17 @@ class BatchNormStage final : public BoundStage<T> {
         eps_(static_cast<T>(stage.attributes[0])),
         momentum_(static_cast<T>(stage.attributes[1])) {}
 
-  void bind(const Binding<T>& binding) override {
-    at_ = binding;
+  void bind(const StageBuffers<T>& buffers) override {
+    at_ = buffers;
     batch_.reserve(5 * at_.y.columns);
   }
 
-  void forward(const Team& team, const Help<T>&) override {
+  void forward(const Team& team, const Workspace<T>&) override {
     for_each_panel<T>(team, at_.y.columns, [&](Size p, Size first, Size columns) {
-      const T *gamma = common_.at(gamma_) + first, *beta = common_.at(beta_) + first;
-      if (at_.purpose == Purpose::predict) {
-        kernels_.batch_norm_predict(at_.y.rows, columns, at_.x.panel(p), gamma, beta, common_.at(mean_) + first,
-                                    common_.at(variance_) + first, eps_, at_.y.panel(p));
+      const T *gamma = context_.at(gamma_) + first, *beta = context_.at(beta_) + first;
+      if (at_.mode == PassMode::infer) {
+        kernels_.batch_norm_predict(at_.y.rows, columns, at_.x.panel(p), gamma, beta, context_.at(mean_) + first,
+                                    context_.at(variance_) + first, eps_, at_.y.panel(p));
         return;
       }
       kernels_.batch_norm_forward(at_.y.rows, columns, at_.x.panel(p), gamma, beta, eps_, at_.y.panel(p), mean(first),
@@ -37,16 +37,16 @@ class BatchNormStage final : public BoundStage<T> {
     });
   }
 
-  void backward(const Team& team, const Help<T>&, const Learning<T>& learning) override {
+  void backward(const Team& team, const Workspace<T>&, const BackwardOptions<T>& options) override {
     for_each_panel<T>(team, at_.y.columns, [&](Size p, Size first, Size columns) {
-      kernels_.batch_norm_backward(at_.y.rows, columns, at_.dy.panel(p), at_.x.panel(p), common_.at(gamma_) + first,
+      kernels_.batch_norm_backward(at_.y.rows, columns, at_.dy.panel(p), at_.x.panel(p), context_.at(gamma_) + first,
                                    mean(first), inverse(first), at_.dx.data == nullptr ? nullptr : at_.dx.panel(p),
                                    dgamma(first), dbeta(first));
-      learn(common_, gamma_, first, columns, dgamma(first), learning);
-      learn(common_, beta_, first, columns, dbeta(first), learning);
-      learn<T>(common_, mean_, first, columns, nullptr, learning);
-      learn<T>(common_, variance_, first, columns, nullptr, learning);
-      if (learning.moves_averages) move_averages(first, columns);
+      store_or_update(context_, gamma_, first, columns, dgamma(first), options);
+      store_or_update(context_, beta_, first, columns, dbeta(first), options);
+      store_or_update<T>(context_, mean_, first, columns, nullptr, options);
+      store_or_update<T>(context_, variance_, first, columns, nullptr, options);
+      if (options.updates_running_statistics) update_running_statistics(first, columns);
     });
   }
 
@@ -58,32 +58,32 @@ class BatchNormStage final : public BoundStage<T> {
   T* dbeta(Size first) { return mean(first) + 4 * at_.y.columns; }
 
   // average <- average + momentum (of the batch - average); the variance of the batch is divided by rows - 1 here
-  void move_averages(Size first, Size columns) {
+  void update_running_statistics(Size first, Size columns) {
     const Size rows = at_.y.rows;
     const T unbiased = rows > 1 ? static_cast<T>(rows) / static_cast<T>(rows - 1) : T(1);
-    T *means = common_.at(mean_) + first, *variances = common_.at(variance_) + first;
+    T *means = context_.at(mean_) + first, *variances = context_.at(variance_) + first;
     for (Size j = 0; j < columns; ++j) {
       means[j] += momentum_ * (mean(first)[j] - means[j]);
       variances[j] += momentum_ * (unbiased * variance(first)[j] - variances[j]);
     }
   }
 
-  const Common<T>& common_;
+  const NetworkContext<T>& context_;
   const LayerKernels<T>& kernels_;
   Slot gamma_, beta_, mean_, variance_;
   T eps_, momentum_;
-  Binding<T> at_;
+  StageBuffers<T> at_;
   AlignedBuffer<T> batch_;  // mean, variance, inverse, dgamma, dbeta by column
 };
 
 }  // namespace
 
 template <class T>
-std::unique_ptr<BoundStage<T>> make_batch_norm(const Common<T>& common, const Stage& stage) {
-  return std::make_unique<BatchNormStage<T>>(common, stage);
+std::unique_ptr<StageRunner<T>> make_batch_norm(const NetworkContext<T>& context, const Stage& stage) {
+  return std::make_unique<BatchNormStage<T>>(context, stage);
 }
 
-template std::unique_ptr<BoundStage<float>> make_batch_norm(const Common<float>&, const Stage&);
-template std::unique_ptr<BoundStage<double>> make_batch_norm(const Common<double>&, const Stage&);
+template std::unique_ptr<StageRunner<float>> make_batch_norm(const NetworkContext<float>&, const Stage&);
+template std::unique_ptr<StageRunner<double>> make_batch_norm(const NetworkContext<double>&, const Stage&);
 
 }  // namespace densegrad

@@ -1,25 +1,25 @@
 #include <algorithm>
 
-#include "network/bound_stage.hpp"
 #include "network/copy_columns.hpp"
+#include "network/stage_runner.hpp"
 
 namespace densegrad {
 namespace {
 
 // y = as many columns of x as it has itself, from `first` on
 template <class T>
-class ColumnsStage final : public BoundStage<T> {
+class ColumnsStage final : public StageRunner<T> {
  public:
   explicit ColumnsStage(const Stage& stage) : first_(static_cast<Size>(stage.attributes[0])) {}
 
-  void bind(const Binding<T>& binding) override { at_ = binding; }
+  void bind(const StageBuffers<T>& buffers) override { at_ = buffers; }
 
-  void forward(const Team& team, const Help<T>&) override {
+  void forward(const Team& team, const Workspace<T>&) override {
     team.for_each(at_.y.count(), [&](Size p) { copy_columns<T>({at_.x, first_}, {at_.y}, at_.y.columns, p); });
   }
 
   // 0 for the columns that y has not
-  void backward(const Team& team, const Help<T>&, const Learning<T>&) override {
+  void backward(const Team& team, const Workspace<T>&, const BackwardOptions<T>&) override {
     if (at_.dx.data == nullptr) return;
     team.for_each(at_.dx.count(), [&](Size p) {
       std::fill_n(at_.dx.panel(p), at_.dx.rows * kPanel<T>, T(0));
@@ -29,17 +29,17 @@ class ColumnsStage final : public BoundStage<T> {
 
  private:
   Size first_;
-  Binding<T> at_;
+  StageBuffers<T> at_;
 };
 
 }  // namespace
 
 template <class T>
-std::unique_ptr<BoundStage<T>> make_columns(const Common<T>&, const Stage& stage) {
+std::unique_ptr<StageRunner<T>> make_columns(const NetworkContext<T>&, const Stage& stage) {
   return std::make_unique<ColumnsStage<T>>(stage);
 }
 
-template std::unique_ptr<BoundStage<float>> make_columns(const Common<float>&, const Stage&);
-template std::unique_ptr<BoundStage<double>> make_columns(const Common<double>&, const Stage&);
+template std::unique_ptr<StageRunner<float>> make_columns(const NetworkContext<float>&, const Stage&);
+template std::unique_ptr<StageRunner<double>> make_columns(const NetworkContext<double>&, const Stage&);
 
 }  // namespace densegrad

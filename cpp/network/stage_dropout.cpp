@@ -1,33 +1,33 @@
 #include <algorithm>
 
 #include "base/aligned_buffer.hpp"
-#include "network/bound_stage.hpp"
+#include "network/stage_runner.hpp"
 
 namespace densegrad {
 namespace {
 
 // y = x / (1 - rate) where kept, else 0; y = x in a prediction. Srivastava et al., Dropout (2014).
 template <class T>
-class DropoutStage final : public BoundStage<T> {
+class DropoutStage final : public StageRunner<T> {
  public:
-  DropoutStage(const Common<T>& common, const Stage& stage)
-      : kernels_(common.kernels.layers), scale_(static_cast<T>(1 / (1 - stage.attributes[0]))) {
+  DropoutStage(const NetworkContext<T>& context, const Stage& stage)
+      : kernels_(context.kernels.layers), scale_(static_cast<T>(1 / (1 - stage.attributes[0]))) {
     mask_.limit = static_cast<std::uint32_t>(stage.attributes[0] * 0x1p32);
     mask_.seed = static_cast<std::uint64_t>(stage.attributes[1]);
     mask_.stream = static_cast<std::uint64_t>(stage.attributes[2]);
   }
 
-  void bind(const Binding<T>& binding) override {
-    at_ = binding;
-    if (at_.purpose != Purpose::predict) kept_.reserve(at_.y.rows * at_.y.count());
+  void bind(const StageBuffers<T>& buffers) override {
+    at_ = buffers;
+    if (at_.mode != PassMode::infer) kept_.reserve(at_.y.rows * at_.y.count());
   }
 
   void begin(Index step) override { mask_.step = static_cast<std::uint64_t>(step); }
 
-  void forward(const Team& team, const Help<T>&) override {
+  void forward(const Team& team, const Workspace<T>&) override {
     const Size rows = at_.y.rows;
     for_each_panel<T>(team, at_.y.columns, [&](Size p, Size first, Size columns) {
-      if (at_.purpose == Purpose::predict) {
+      if (at_.mode == PassMode::infer) {
         std::copy_n(at_.x.panel(p), rows * kPanel<T>, at_.y.panel(p));
         return;
       }
@@ -37,7 +37,7 @@ class DropoutStage final : public BoundStage<T> {
     });
   }
 
-  void backward(const Team& team, const Help<T>&, const Learning<T>&) override {
+  void backward(const Team& team, const Workspace<T>&, const BackwardOptions<T>&) override {
     if (at_.dx.data == nullptr) return;
     const Size rows = at_.y.rows;
     team.for_each(at_.y.count(), [&](Size p) {
@@ -49,18 +49,18 @@ class DropoutStage final : public BoundStage<T> {
   const LayerKernels<T>& kernels_;
   T scale_;
   Mask mask_{};
-  Binding<T> at_;
+  StageBuffers<T> at_;
   AlignedBuffer<std::uint32_t> kept_;  // bits by panel and row
 };
 
 }  // namespace
 
 template <class T>
-std::unique_ptr<BoundStage<T>> make_dropout(const Common<T>& common, const Stage& stage) {
-  return std::make_unique<DropoutStage<T>>(common, stage);
+std::unique_ptr<StageRunner<T>> make_dropout(const NetworkContext<T>& context, const Stage& stage) {
+  return std::make_unique<DropoutStage<T>>(context, stage);
 }
 
-template std::unique_ptr<BoundStage<float>> make_dropout(const Common<float>&, const Stage&);
-template std::unique_ptr<BoundStage<double>> make_dropout(const Common<double>&, const Stage&);
+template std::unique_ptr<StageRunner<float>> make_dropout(const NetworkContext<float>&, const Stage&);
+template std::unique_ptr<StageRunner<double>> make_dropout(const NetworkContext<double>&, const Stage&);
 
 }  // namespace densegrad

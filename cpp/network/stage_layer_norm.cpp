@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include "base/aligned_buffer.hpp"
-#include "network/bound_stage.hpp"
+#include "network/stage_runner.hpp"
 
 namespace densegrad {
 namespace {
@@ -10,29 +10,29 @@ constexpr Size kRows = 32;  // that a task normalises
 
 // y = (x - mean) / sqrt(variance + eps) gamma + beta, row by row. Ba, Kiros and Hinton, Layer normalization (2016).
 template <class T>
-class LayerNormStage final : public BoundStage<T> {
+class LayerNormStage final : public StageRunner<T> {
  public:
-  LayerNormStage(const Common<T>& common, const Stage& stage)
-      : common_(common),
-        kernels_(common.kernels.layers),
+  LayerNormStage(const NetworkContext<T>& context, const Stage& stage)
+      : context_(context),
+        kernels_(context.kernels.layers),
         gamma_(stage.slots[0]),
         beta_(stage.slots[1]),
         eps_(static_cast<T>(stage.attributes[0])) {}
 
-  void bind(const Binding<T>& binding) override {
-    at_ = binding;
+  void bind(const StageBuffers<T>& buffers) override {
+    at_ = buffers;
     kept_.reserve(2 * at_.y.rows + 2 * at_.y.columns);
   }
 
-  void forward(const Team& team, const Help<T>&) override {
+  void forward(const Team& team, const Workspace<T>&) override {
     for_each_block(team, [&](Size first, Size rows) {
       kernels_.layer_norm_forward(rows, at_.y.columns, at_.x.data + first * kPanel<T>, at_.x.panel_size(),
-                                  common_.at(gamma_), common_.at(beta_), eps_, at_.y.data + first * kPanel<T>,
+                                  context_.at(gamma_), context_.at(beta_), eps_, at_.y.data + first * kPanel<T>,
                                   mean() + first, inverse() + first);
     });
   }
 
-  void backward(const Team& team, const Help<T>&, const Learning<T>& learning) override {
+  void backward(const Team& team, const Workspace<T>&, const BackwardOptions<T>& options) override {
     for_each_panel<T>(team, at_.y.columns, [&](Size p, Size first, Size columns) {
       kernels_.layer_norm_parameters(at_.y.rows, columns, at_.dy.panel(p), at_.x.panel(p), mean(), inverse(),
                                      dgamma() + first, dbeta() + first);
@@ -40,13 +40,13 @@ class LayerNormStage final : public BoundStage<T> {
     if (at_.dx.data != nullptr) {  // before the update: it needs gamma as it was
       for_each_block(team, [&](Size first, Size rows) {
         kernels_.layer_norm_backward(rows, at_.y.columns, at_.dy.data + first * kPanel<T>,
-                                     at_.x.data + first * kPanel<T>, at_.x.panel_size(), common_.at(gamma_),
+                                     at_.x.data + first * kPanel<T>, at_.x.panel_size(), context_.at(gamma_),
                                      mean() + first, inverse() + first, at_.dx.data + first * kPanel<T>);
       });
     }
     for_each_panel<T>(team, at_.y.columns, [&](Size, Size first, Size columns) {
-      learn(common_, gamma_, first, columns, dgamma() + first, learning);
-      learn(common_, beta_, first, columns, dbeta() + first, learning);
+      store_or_update(context_, gamma_, first, columns, dgamma() + first, options);
+      store_or_update(context_, beta_, first, columns, dbeta() + first, options);
     });
   }
 
@@ -62,22 +62,22 @@ class LayerNormStage final : public BoundStage<T> {
   T* dgamma() { return inverse() + at_.y.rows; }
   T* dbeta() { return dgamma() + at_.y.columns; }
 
-  const Common<T>& common_;
+  const NetworkContext<T>& context_;
   const LayerKernels<T>& kernels_;
   Slot gamma_, beta_;
   T eps_;
-  Binding<T> at_;
+  StageBuffers<T> at_;
   AlignedBuffer<T> kept_;  // mean and inverse by row, dgamma and dbeta by column
 };
 
 }  // namespace
 
 template <class T>
-std::unique_ptr<BoundStage<T>> make_layer_norm(const Common<T>& common, const Stage& stage) {
-  return std::make_unique<LayerNormStage<T>>(common, stage);
+std::unique_ptr<StageRunner<T>> make_layer_norm(const NetworkContext<T>& context, const Stage& stage) {
+  return std::make_unique<LayerNormStage<T>>(context, stage);
 }
 
-template std::unique_ptr<BoundStage<float>> make_layer_norm(const Common<float>&, const Stage&);
-template std::unique_ptr<BoundStage<double>> make_layer_norm(const Common<double>&, const Stage&);
+template std::unique_ptr<StageRunner<float>> make_layer_norm(const NetworkContext<float>&, const Stage&);
+template std::unique_ptr<StageRunner<double>> make_layer_norm(const NetworkContext<double>&, const Stage&);
 
 }  // namespace densegrad

@@ -3,8 +3,9 @@
 // A plan made ready to run. Each file of this folder does one thing: stages.cpp turns nodes into stages and refuses
 // plans that make no sense, layout.cpp finds places in memory for what lives for a while, pass.cpp runs stages over one
 // batch in memory, prediction.cpp for several threads at once, training.cpp the way there and back, loss_terms.cpp
-// and bound_loss.cpp the loss in between, whole_update.cpp what is done to all gradients together, accept.cpp tests a
-// batch, network.cpp is the door to it all. stage_*.cpp are the stages themselves, bound to memory, one kind a file.
+// and loss_runner.cpp the loss in between, gradient_transform.cpp what is done to all gradients together, validate.cpp
+// tests a batch, network.cpp is the door to it all. stage_*.cpp are the stages themselves, bound to memory, one kind a
+// file.
 
 #include <vector>
 

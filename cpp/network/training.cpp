@@ -9,11 +9,11 @@
 namespace densegrad {
 
 template <class T>
-Training<T>::Training(const Common<T>& common, const Plan& plan, const std::vector<Stage>& stages)
-    : pass_(common, plan, stages_for(stages, plan, plan.prediction), plan.prediction, Purpose::train),
-      evaluation_(common, plan, stages_for(stages, plan, plan.prediction), plan.prediction, Purpose::predict),
+Training<T>::Training(const NetworkContext<T>& context, const Plan& plan, const std::vector<Stage>& stages)
+    : pass_(context, plan, stages_for(stages, plan, plan.prediction), plan.prediction, PassMode::train),
+      evaluation_(context, plan, stages_for(stages, plan, plan.prediction), plan.prediction, PassMode::infer),
       terms_(loss_terms(plan)),
-      loss_(common.kernels, terms_),
+      loss_(context.kernels, terms_),
       inputs_(plan.widths[static_cast<std::size_t>(plan.input)]),
       targets_(target_width(terms_)) {}
 
@@ -21,7 +21,7 @@ template <class T>
 double Training<T>::loss(const Team& team, const Batch<T>& batch, Size first) {
   if (first == 0) share_ = mean_scale(batch.rows, batch.weights);
   const Batch<T> part = part_of(batch, first, std::min(kLossRows, batch.rows - first));
-  bound_ = false;
+  runners_ = false;
   evaluation_.prepare(part.rows, team.most());
   loss_.prepare(evaluation_.output(), evaluation_.output(), evaluation_.threads());
   evaluation_.load(team, part.x, nullptr);
@@ -31,30 +31,31 @@ double Training<T>::loss(const Team& team, const Batch<T>& batch, Size first) {
 
 template <class T>
 void Training<T>::prepare(Size rows, const Team& team, bool dx) {
-  if (!pass_.prepare(rows, team.most(), dx) && bound_) return;
-  bound_ = false;
+  if (!pass_.prepare(rows, team.most(), dx) && runners_) return;
+  runners_ = false;
   loss_.prepare(pass_.output(), pass_.output_gradient(), pass_.threads());
-  bound_ = true;
+  runners_ = true;
 }
 
 template <class T>
-double Training<T>::run(const Team& team, const Batch<T>& data, const Index* order, const Index* upcoming,
-                        const Learning<T>& learning) {
+double Training<T>::run(const Team& team, const Batch<T>& data, const Index* order, const Index* next,
+                        const BackwardOptions<T>& options) {
   if (data.y.labels != nullptr && !gather_labels(data.y.labels, order)) {
     return std::numeric_limits<double>::quiet_NaN();
   }
-  pass_.expect(team, data, targets_, order + pass_.rows(), upcoming);
-  return run(team, gather(data, order), order, learning);
+  pass_.prefetch(team, data, targets_, order + pass_.rows(), next);
+  return run(team, gather(data, order), order, options);
 }
 
 template <class T>
-double Training<T>::run(const Team& team, const Batch<T>& batch, const Index* order, const Learning<T>& learning) {
+double Training<T>::run(const Team& team, const Batch<T>& batch, const Index* order,
+                        const BackwardOptions<T>& options) {
   share_ = mean_scale(pass_.rows(), batch.weights);
-  pass_.begin(learning.step);
+  pass_.begin(options.step);
   pass_.load(team, batch.x, order);
   pass_.forward(team);
   const double loss = loss_.run(team, targets_of(batch), batch.weights, share_);
-  if (std::isfinite(loss) || !learning.moves_averages) pass_.backward(team, learning);
+  if (std::isfinite(loss) || !options.updates_running_statistics) pass_.backward(team, options);
   return loss;
 }
 

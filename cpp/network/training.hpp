@@ -1,9 +1,9 @@
 #pragma once
 
 #include "base/aligned_buffer.hpp"
-#include "network/accept.hpp"
-#include "network/bound_loss.hpp"
+#include "network/loss_runner.hpp"
 #include "network/pass.hpp"
+#include "network/validate.hpp"
 
 namespace densegrad {
 
@@ -11,7 +11,7 @@ namespace densegrad {
 template <class T>
 class Training {
  public:
-  Training(const Common<T>& common, const Plan& plan, const std::vector<Stage>& stages);
+  Training(const NetworkContext<T>& context, const Plan& plan, const std::vector<Stage>& stages);
 
   const std::vector<Term>& terms() const { return terms_; }
 
@@ -26,20 +26,20 @@ class Training {
   Panels<T> input_gradient() { return pass_.input_gradient(); }
 
   /// The mean loss; then the way back, but for an update from a loss that is not finite.
-  double run(const Team& team, const Batch<T>& batch, const Learning<T>& learning) {
-    return run(team, batch, nullptr, learning);
+  double run(const Team& team, const Batch<T>& batch, const BackwardOptions<T>& options) {
+    return run(team, batch, nullptr, options);
   }
 
   /// The same for the rows of a data set with the numbers in `order`, as many as were prepared for; those from there
-  /// to `upcoming` are asked for while it computes. A label out of range makes the loss NaN.
-  double run(const Team& team, const Batch<T>& data, const Index* order, const Index* upcoming,
-             const Learning<T>& learning);
+  /// to `next` are asked for while it computes. A label out of range makes the loss NaN.
+  double run(const Team& team, const Batch<T>& data, const Index* order, const Index* next,
+             const BackwardOptions<T>& options);
 
   /// 1 over the rows of the last batch, or over their weights: what a row's loss counts in the mean.
   double share() const { return share_; }
 
  private:
-  double run(const Team& team, const Batch<T>& batch, const Index* order, const Learning<T>& learning);
+  double run(const Team& team, const Batch<T>& batch, const Index* order, const BackwardOptions<T>& options);
   Targets<T> targets_of(const Batch<T>& batch) const { return {batch.y.values, targets_, batch.y.labels}; }
   Batch<T> part_of(const Batch<T>& batch, Size first, Size rows) const;
   bool gather_labels(const Index* labels, const Index* order);
@@ -48,10 +48,10 @@ class Training {
   Pass<T> pass_;
   Pass<T> evaluation_;
   std::vector<Term> terms_;
-  BoundLoss<T> loss_;
+  LossRunner<T> loss_;
   Size inputs_, targets_;  // columns of x and of y
   double share_ = 0;
-  bool bound_ = false;  // loss_ is, to pass_ as it is laid out
+  bool runners_ = false;  // loss_ is, to pass_ as it is laid out
   AlignedBuffer<Index> labels_;
   AlignedBuffer<T> values_;
   AlignedBuffer<T> weights_;

@@ -58,9 +58,9 @@ void dense_backward(Size batch, Size in, Size out, const T* dz, const T* x, cons
   run_on_team(backward_choices, work(batch, in, out), [&](const Team& team) {
     product.prepare(k, dz_panels.panels(), w, dx_panels.panels(), {}, {}, {}, team.most());
     weights.prepare(k, x_panels.panels(), dz_panels.panels(), team.most());
-    const Help<T> help{scratch.reserve(product.scratch())};
-    product.run(team, help);
-    weights.run(team, {dw}, {db}, help);
+    const Workspace<T> workspace{scratch.reserve(product.scratch())};
+    product.run(team, workspace);
+    weights.run(team, {dw}, {db}, workspace);
   });
   unpack<T>(k, dx_panels.panels(), dx);
 }

@@ -38,9 +38,9 @@ bool is_far(Size rows, Size columns) {
   return rows * columns > 512 * 1024 / static_cast<Size>(sizeof(T));
 }
 
-// How often a sweep asks for upcoming rows: once for every panel of the depth of each tile.
+// How often a panel asks for rows of the next step: once for every panel of the depth of each tile.
 template <class T>
-Size rounds_of(const Sweep<T>& s) {
+Size prefetch_calls_of(const GemmPanel<T>& s) {
   return divide_up(s.rows, kTileRows) * divide_up(s.depth, kPanel<T>);
 }
 
@@ -55,7 +55,7 @@ void ForwardProduct<T>::prepare(const Kernels<T>& kernels, Panels<const T> x, co
   f_ = relu ? Fused<T>() : f;
   packed_size_ = in * kPanel<T>;
   threads_ = threads;
-  rounds_ = 0;
+  prefetch_calls_ = 0;
   tasks_.clear();
   one_row_ = x.rows == 1 && out > 1;  // whose panels lie one behind the other
   const Size wide = one_row_ ? divide_up(z.count(), threads) * kPanel<T> : kPanel<T>;  // columns of a task
@@ -63,7 +63,7 @@ void ForwardProduct<T>::prepare(const Kernels<T>& kernels, Panels<const T> x, co
   for (Size first = 0; first < x.rows; first += blocks.height) {
     for (Size column = 0; column < out; column += wide) {
       const Size p = column / kPanel<T>;
-      Sweep<T> s{};
+      GemmPanel<T> s{};
       s.rows = std::min(blocks.height, x.rows - first);
       s.depth = in;
       s.columns = std::min(wide, out - column);
@@ -75,26 +75,26 @@ void ForwardProduct<T>::prepare(const Kernels<T>& kernels, Panels<const T> x, co
       s.bias = b == nullptr ? nullptr : b + column;
       s.c = z.panel(p) + first * kPanel<T>;
       s.c_stride = kPanel<T>;
-      s.finish = relu ? Finish::relu : Finish::store;
-      rounds_ += one_row_ ? 0 : rounds_of(s);
+      s.epilogue = relu ? Epilogue::relu : Epilogue::store;
+      prefetch_calls_ += one_row_ ? 0 : prefetch_calls_of(s);
       tasks_.push_back({s, y.panel(p) + first * kPanel<T>});
     }
   }
 }
 
 template <class T>
-void ForwardProduct<T>::run(const Team& team, const Help<T>& help) {
+void ForwardProduct<T>::run(const Team& team, const Workspace<T>& workspace) {
   team.for_each(static_cast<Size>(tasks_.size()), [&](Size i, int rank) {
     Task& task = tasks_[static_cast<std::size_t>(i)];
-    Sweep<T>& s = task.sweep;
-    s.packed = help.scratch + rank * packed_size_;
-    s.upcoming = help.upcoming_of(rank);
+    GemmPanel<T>& s = task.gemm;
+    s.packed = workspace.scratch + rank * packed_size_;
+    s.prefetch = workspace.prefetch_of(rank);
     if (one_row_) {
-      kernels_->row_product(s);
+      kernels_->gemm_row(s);
     } else if (s.b_stride == 1) {
       kernels_->gemv(s.rows, s.depth, s.a, s.a_panel, s.b, s.bias, s.c, s.c_stride);
     } else {
-      kernels_->sweep(s);
+      kernels_->gemm_panel(s);
     }
     if (f_.activation != kIdentity) {
       const Size columns = divide_up(s.columns, kPanel<T>) * kPanel<T>;
@@ -115,14 +115,14 @@ void BackwardProduct<T>::prepare(const Kernels<T>& kernels, Panels<const T> dz, 
   packed_size_ = out_ * kPanel<T>;
   panels_ = dx.count();
   threads_ = threads;
-  rounds_ = 0;
+  prefetch_calls_ = 0;
   tasks_.clear();
   const Blocks blocks = blocks_of<T>(dz.rows, out_, panels_, threads);
   shared_ = blocks.count > 1;
   for (Size first = 0; first < dz.rows; first += blocks.height) {
     for (Size p = 0; p < panels_; ++p) {
       const Size column = p * kPanel<T>, corner = first * kPanel<T>;
-      Sweep<T> s{};
+      GemmPanel<T> s{};
       s.rows = std::min(blocks.height, dz.rows - first);
       s.depth = out_;
       s.columns = std::min(kPanel<T>, in_ - column);
@@ -133,8 +133,8 @@ void BackwardProduct<T>::prepare(const Kernels<T>& kernels, Panels<const T> dz, 
       s.c = dx.panel(p) + corner;
       s.c_stride = kPanel<T>;
       s.y = relu ? y.panel(p) + corner : nullptr;
-      s.finish = relu ? Finish::relu_mask : Finish::store;
-      rounds_ += rounds_of(s);
+      s.epilogue = relu ? Epilogue::relu_mask : Epilogue::store;
+      prefetch_calls_ += prefetch_calls_of(s);
       tasks_.push_back(
           {s, p, z.data == nullptr ? nullptr : z.panel(p) + corner, y.data == nullptr ? nullptr : y.panel(p) + corner});
     }
@@ -152,16 +152,16 @@ void BackwardProduct<T>::pack(Size panel, T* target) const {
 }
 
 template <class T>
-void BackwardProduct<T>::run(const Team& team, const Help<T>& help) {
-  if (shared_) team.for_each(panels_, [&](Size p) { pack(p, help.scratch + p * packed_size_); });
+void BackwardProduct<T>::run(const Team& team, const Workspace<T>& workspace) {
+  if (shared_) team.for_each(panels_, [&](Size p) { pack(p, workspace.scratch + p * packed_size_); });
   team.for_each(static_cast<Size>(tasks_.size()), [&](Size i, int rank) {
     Task& task = tasks_[static_cast<std::size_t>(i)];
-    Sweep<T>& s = task.sweep;
-    T* packed = help.scratch + (shared_ ? task.panel : rank) * packed_size_;
+    GemmPanel<T>& s = task.gemm;
+    T* packed = workspace.scratch + (shared_ ? task.panel : rank) * packed_size_;
     if (!shared_) pack(task.panel, packed);
     s.b = packed;
-    s.upcoming = help.upcoming_of(rank);
-    kernels_->sweep(s);
+    s.prefetch = workspace.prefetch_of(rank);
+    kernels_->gemm_panel(s);
     if (f_.activation != kIdentity) {
       kernels_->activation_backward[f_.activation](s.rows, s.columns, s.c, kPanel<T>, task.z, kPanel<T>, task.y,
                                                    kPanel<T>, s.c, kPanel<T>, f_.attributes);
@@ -173,7 +173,7 @@ template <class T>
 void WeightProduct<T>::prepare(const Kernels<T>& kernels, Panels<const T> x, Panels<const T> dz, int threads) {
   const Size in = x.columns, out = dz.columns;
   kernels_ = &kernels;
-  rounds_ = 0;
+  prefetch_calls_ = 0;
   tasks_.clear();
   constexpr Size capacity = kBlockBytes / static_cast<Size>(sizeof(T));
   const Size fitting = std::max<Size>(capacity / std::max<Size>(x.panel_size(), 1), 1);
@@ -182,7 +182,7 @@ void WeightProduct<T>::prepare(const Kernels<T>& kernels, Panels<const T> x, Pan
   for (Size first = 0; first == 0 || first < x.count(); first += height) {  // without any x there still is db
     for (Size p = 0; p < dz.count(); ++p) {
       const Size row = first * kPanel<T>, column = p * kPanel<T>;
-      Sweep<T> s{};
+      GemmPanel<T> s{};
       s.rows = std::min(height * kPanel<T>, in - row);
       s.depth = x.rows;
       s.columns = std::min(kPanel<T>, out - column);
@@ -191,49 +191,50 @@ void WeightProduct<T>::prepare(const Kernels<T>& kernels, Panels<const T> x, Pan
       s.b = dz.panel(p);
       s.b_stride = kPanel<T>;
       s.c_stride = out;
-      rounds_ += rounds_of(s);
+      prefetch_calls_ += prefetch_calls_of(s);
       tasks_.push_back({s, row * out + column, first == 0 ? column : -1});
     }
   }
 }
 
 template <class T>
-void WeightProduct<T>::weights(Task& task, const Destination<T>& dw, Upcoming* upcoming) const {
-  Sweep<T>& s = task.sweep;
+void WeightProduct<T>::weights(Task& task, const GradientTarget<T>& dw, RowPrefetch* prefetch) const {
+  GemmPanel<T>& s = task.gemm;
   s.c = dw.target + task.offset;
-  s.finish = dw.finish;
-  s.upcoming = upcoming;
-  if (dw.finish != Finish::store) {
+  s.epilogue = dw.epilogue;
+  s.prefetch = prefetch;
+  if (dw.epilogue != Epilogue::store) {
     s.rate = static_cast<T>(dw.rule.coefficients[0]);
     s.rule = dw.rule;
     s.rule.state = state_at(dw.rule.state, task.offset);
   }
-  if (s.c_stride == 1 && s.finish != Finish::update) {
-    kernels_->gemv_transposed(s.depth, s.rows, s.a, s.a_panel, s.b, s.b_stride, s.c, s.finish, s.rate);
+  if (s.c_stride == 1 && s.epilogue != Epilogue::optimizer) {
+    kernels_->gemv_transposed(s.depth, s.rows, s.a, s.a_panel, s.b, s.b_stride, s.c, s.epilogue, s.rate);
   } else {
-    kernels_->sweep_transposed(s);
+    kernels_->gemm_panel_transposed(s);
   }
 }
 
 template <class T>
-void WeightProduct<T>::bias(const Task& task, const Destination<T>& db) const {
-  const Sweep<T>& s = task.sweep;
+void WeightProduct<T>::bias(const Task& task, const GradientTarget<T>& db) const {
+  const GemmPanel<T>& s = task.gemm;
   T* target = db.target + task.column;
-  if (db.finish == Finish::store) {
+  if (db.epilogue == Epilogue::store) {
     kernels_->column_sums(s.depth, s.columns, s.b, s.b_stride, target);
     return;
   }
   alignas(64) T sums[kPanel<T>];
   kernels_->column_sums(s.depth, s.columns, s.b, s.b_stride, sums);
   db.rule.kernel(1, s.columns, target, s.columns, sums, s.columns, state_at(db.rule.state, task.column),
-                 db.rule.state_size, db.rule.coefficients);
+                 db.rule.state_stride, db.rule.coefficients);
 }
 
 template <class T>
-void WeightProduct<T>::run(const Team& team, const Destination<T>& dw, const Destination<T>& db, const Help<T>& help) {
+void WeightProduct<T>::run(const Team& team, const GradientTarget<T>& dw, const GradientTarget<T>& db,
+                           const Workspace<T>& workspace) {
   team.for_each(static_cast<Size>(tasks_.size()), [&](Size i, int rank) {
     Task& task = tasks_[static_cast<std::size_t>(i)];
-    if (dw.target != nullptr) weights(task, dw, help.upcoming_of(rank));
+    if (dw.target != nullptr) weights(task, dw, workspace.prefetch_of(rank));
     if (db.target != nullptr && task.column >= 0) bias(task, db);
   });
 }

@@ -20,13 +20,13 @@ struct Fused {
 };
 
 /// Memory that a running product may use, `scratch` elements of it for all threads together, and the rows that each
-/// thread asks for meanwhile. How often a product asks is its number of rounds.
+/// thread asks for meanwhile. How often a product asks is its number of prefetch calls.
 template <class T>
-struct Help {
+struct Workspace {
   T* scratch = nullptr;
-  Upcoming* upcoming = nullptr;  // by thread, or null
+  RowPrefetch* prefetch = nullptr;  // by thread, or null
 
-  Upcoming* upcoming_of(int rank) const { return upcoming == nullptr ? nullptr : upcoming + rank; }
+  RowPrefetch* prefetch_of(int rank) const { return prefetch == nullptr ? nullptr : prefetch + rank; }
 };
 
 /// y = f(z), z = x w + b. w (x.columns, z.columns) row-major, b (z.columns) or null; y may be z.
@@ -36,21 +36,21 @@ class ForwardProduct {
   void prepare(const Kernels<T>& kernels, Panels<const T> x, const T* w, const T* b, Panels<T> z, Panels<T> y,
                Fused<T> f, int threads);
   Size scratch() const { return packed_size_ * threads_; }
-  Size rounds() const { return rounds_; }
-  void run(const Team& team, const Help<T>& help);
+  Size prefetch_calls() const { return prefetch_calls_; }
+  void run(const Team& team, const Workspace<T>& workspace);
 
  private:
   struct Task {
-    Sweep<T> sweep;
+    GemmPanel<T> gemm;
     T* y;
   };
 
   const Kernels<T>* kernels_ = nullptr;
   std::vector<Task> tasks_;
-  Fused<T> f_;  // identity where the sweeps apply it
+  Fused<T> f_;  // identity where the GEMM panels apply it
   bool one_row_ = false;
   Size packed_size_ = 0;  // of a panel of w
-  Size rounds_ = 0;
+  Size prefetch_calls_ = 0;
   int threads_ = 1;
 };
 
@@ -62,12 +62,12 @@ class BackwardProduct {
   void prepare(const Kernels<T>& kernels, Panels<const T> dz, const T* w, Panels<T> dx, Panels<const T> z,
                Panels<const T> y, Fused<T> f, int threads);
   Size scratch() const { return packed_size_ * (shared_ ? panels_ : threads_); }
-  Size rounds() const { return rounds_; }
-  void run(const Team& team, const Help<T>& help);
+  Size prefetch_calls() const { return prefetch_calls_; }
+  void run(const Team& team, const Workspace<T>& workspace);
 
  private:
   struct Task {
-    Sweep<T> sweep;
+    GemmPanel<T> gemm;
     Size panel;  // of w^T
     const T* z;
     const T* y;
@@ -78,10 +78,10 @@ class BackwardProduct {
   std::vector<Task> tasks_;
   const T* w_ = nullptr;
   Size in_ = 0, out_ = 0;
-  Fused<T> f_;            // identity where the sweeps apply it
+  Fused<T> f_;            // identity where the GEMM panels apply it
   Size packed_size_ = 0;  // of a panel of w^T
   Size panels_ = 0;
-  Size rounds_ = 0;
+  Size prefetch_calls_ = 0;
   bool shared_ = false;  // several tasks read the same panel of w^T
   int threads_ = 1;
 };
@@ -95,10 +95,10 @@ T* state_at(T* state, Size offset) {
 /// What becomes of a gradient: it is stored at `target`, or used up at once by an update of the parameters there, in
 /// which case it never exists in memory.
 template <class T>
-struct Destination {
-  T* target = nullptr;            // null: nobody wants it
-  Finish finish = Finish::store;  // store, descend or update
-  UpdateRule<T> rule = {};        // for descend and update, with the state of target
+struct GradientTarget {
+  T* target = nullptr;                  // null: nobody wants it
+  Epilogue epilogue = Epilogue::store;  // store, sgd or optimizer
+  UpdateRule<T> rule = {};              // for sgd and optimizer, with the state of target
 };
 
 /// dw = x^T dz and db = sum over rows of dz.
@@ -106,21 +106,21 @@ template <class T>
 class WeightProduct {
  public:
   void prepare(const Kernels<T>& kernels, Panels<const T> x, Panels<const T> dz, int threads);
-  Size rounds() const { return rounds_; }
-  void run(const Team& team, const Destination<T>& dw, const Destination<T>& db, const Help<T>& help);
+  Size prefetch_calls() const { return prefetch_calls_; }
+  void run(const Team& team, const GradientTarget<T>& dw, const GradientTarget<T>& db, const Workspace<T>& workspace);
 
  private:
   struct Task {
-    Sweep<T> sweep;
-    Size offset;  // of the sweep's C in dw
+    GemmPanel<T> gemm;
+    Size offset;  // of the panel's C in dw
     Size column;  // of its first column; below 0 where another task sums db there
   };
-  void weights(Task& task, const Destination<T>& dw, Upcoming* upcoming) const;
-  void bias(const Task& task, const Destination<T>& db) const;
+  void weights(Task& task, const GradientTarget<T>& dw, RowPrefetch* prefetch) const;
+  void bias(const Task& task, const GradientTarget<T>& db) const;
 
   const Kernels<T>* kernels_ = nullptr;
   std::vector<Task> tasks_;
-  Size rounds_ = 0;
+  Size prefetch_calls_ = 0;
 };
 
 }  // namespace densegrad

@@ -24,7 +24,7 @@ class SharedTasks {
     threads_.store(threads, std::memory_order_relaxed);
     count_.store(count, std::memory_order_relaxed);
     done_.store(0, std::memory_order_relaxed);
-    const unsigned seen = finished_.value();  // before anybody can take the first task, and finish the last
+    const unsigned seen = finished_.value();  // before anybody can take the first task, and epilogue the last
     const Size shares = std::min(threads, kShares);
     shares_.store(static_cast<int>(shares), std::memory_order_relaxed);
     for (Size s = 0; s < shares; ++s) {

@@ -21,13 +21,13 @@ class Network:
         dx: FloatArray | None = None,
         step: int = 0,
     ) -> float: ...
-    def apply_gradients(self, gradients: FloatArray, lr: float, step: int = 0) -> None: ...
+    def apply_gradients(self, gradients: FloatArray, lr: float, updates: int = 0) -> None: ...
     def step(
         self,
         x: FloatArray,
         y: FloatArray | IndexArray,
         lr: float,
-        step: int = 0,
+        updates: int = 0,
         sample_weight: FloatArray | None = None,
     ) -> float: ...
     def run_steps(
@@ -40,7 +40,7 @@ class Network:
         batch_size: int,
         learning_rates: FloatArray,
         losses: FloatArray,
-        step: int = 0,
+        updates: int = 0,
         sample_weight: FloatArray | None = None,
     ) -> int: ...
 
@@ -80,7 +80,7 @@ def optimizer_update(
     parameters: FloatArray,
     gradients: FloatArray,
     state: FloatArray | None,
-    step: int,
+    updates: int,
     lr: float,
     **attributes: float,
 ) -> None: ...

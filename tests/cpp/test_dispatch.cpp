@@ -77,8 +77,8 @@ bool all_set(Slot (&slots)[kCount]) {
 
 template <class T>
 void check_complete(const Kernels<T>& table) {
-  CHECK((table.sweep && table.sweep_transposed && table.pack_rows && table.unpack_rows && table.pack_transposed &&
-         table.column_sums && table.all_finite));
+  CHECK((table.gemm_panel && table.gemm_panel_transposed && table.pack_rows && table.unpack_rows &&
+         table.pack_transposed && table.column_sums && table.all_finite));
   CHECK(all_set(table.activation_forward));
   CHECK(all_set(table.activation_backward));
   CHECK(all_set(table.loss));

@@ -22,18 +22,18 @@ std::vector<Size> widths() {
   return some;
 }
 
-const char* name_of(Finish finish) {
-  switch (finish) {
-    case Finish::store:
+const char* name_of(Epilogue epilogue) {
+  switch (epilogue) {
+    case Epilogue::store:
       return "store";
-    case Finish::relu:
+    case Epilogue::relu:
       return "relu";
-    case Finish::relu_mask:
+    case Epilogue::relu_mask:
       return "relu_mask";
-    case Finish::descend:
-      return "descend";
-    case Finish::update:
-      return "update";
+    case Epilogue::sgd:
+      return "sgd";
+    case Epilogue::optimizer:
+      return "optimizer";
   }
   return "";
 }
@@ -106,7 +106,7 @@ struct Product {
 };
 
 struct Variant {
-  Finish finish;
+  Epilogue epilogue;
   bool far = false;     // B as columns of a wider matrix; where nothing is packed only a whole panel may lie so
   bool packed = false;  // B left behind in a panel
   bool biased = false;
@@ -116,11 +116,11 @@ struct Variant {
 // An update to tell whether each w meets its own gradient and state: w becomes w - 2 dw, and the state m = 3 dw + w
 // as it was and v = 10 v + m as it was.
 template <class T>
-void traced_update(Size rows, Size columns, T* w, Size w_stride, const T* dw, Size dw_stride, T* state, Size state_size,
-                   const double* coefficients) noexcept {
+void traced_update(Size rows, Size columns, T* w, Size w_stride, const T* dw, Size dw_stride, T* state,
+                   Size state_stride, const double* coefficients) noexcept {
   for (Size i = 0; i < rows; ++i) {
     for (Size j = 0; j < columns; ++j) {
-      T &place = w[i * w_stride + j], &m = state[i * w_stride + j], &v = (&m)[state_size];
+      T &place = w[i * w_stride + j], &m = state[i * w_stride + j], &v = (&m)[state_stride];
       const T gradient = dw[i * dw_stride + j], before = place;
       place -= static_cast<T>(coefficients[0]) * gradient;
       v = 10 * v + m;
@@ -129,7 +129,7 @@ void traced_update(Size rows, Size columns, T* w, Size w_stride, const T* dw, Si
   }
 }
 
-// How often a sum of `depth` products may round, with its bias and its finish.
+// How often a sum of `depth` products may round, with its bias and its epilogue.
 constexpr Real roundings(Size depth) { return static_cast<Real>(depth) + 4; }
 
 template <class T>
@@ -138,7 +138,7 @@ void check(Product<T>& product, const Variant& v, bool whole, Random& random) {
   CAPTURE(rows);
   CAPTURE(depth);
   CAPTURE(columns);
-  CAPTURE(std::string(name_of(v.finish)));
+  CAPTURE(std::string(name_of(v.epilogue)));
   CAPTURE(v.far);
   CAPTURE(v.packed);
   CAPTURE(v.biased);
@@ -147,16 +147,16 @@ void check(Product<T>& product, const Variant& v, bool whole, Random& random) {
   const Size width = product.transposed ? columns : kPanel<T>, gap = product.transposed ? v.gap : 0;  // else a panel
   Matrix<T> c(rows, width, width + gap), before(rows, columns), y(rows, width, width + gap);
   Matrix<T> packed(depth, kPanel<T>);
-  const Size state_size = rows * (columns + v.gap) + 3;  // m and v in one memory, as a network's state lies
-  Matrix<T> state(2, rows > 0 ? (rows - 1) * (columns + v.gap) + columns : 0, state_size);
+  const Size state_stride = rows * (columns + v.gap) + 3;  // m and v in one memory, as a network's state lies
+  Matrix<T> state(2, rows > 0 ? (rows - 1) * (columns + v.gap) + columns : 0, state_stride);
   const double coefficients[] = {2, 3};
-  if (v.finish == Finish::relu_mask) y.fill([&] { return random.whole(-1, 1); });
-  const bool changes_c = v.finish == Finish::descend || v.finish == Finish::update;
+  if (v.epilogue == Epilogue::relu_mask) y.fill([&] { return random.whole(-1, 1); });
+  const bool changes_c = v.epilogue == Epilogue::sgd || v.epilogue == Epilogue::optimizer;
   if (changes_c) {
     before.fill([&] { return random.whole(-8, 8); });
     c.copy(before);
   }
-  if (v.finish == Finish::update) {
+  if (v.epilogue == Epilogue::optimizer) {
     for (Size i = 0; i < rows; ++i) {
       for (Size j = 0; j < columns; ++j) {
         state(0, i * c.stride() + j) = static_cast<T>(i + 1);
@@ -164,7 +164,7 @@ void check(Product<T>& product, const Variant& v, bool whole, Random& random) {
       }
     }
   }
-  Sweep<T> s{};
+  GemmPanel<T> s{};
   s.rows = rows;
   s.depth = depth;
   s.columns = columns;
@@ -176,14 +176,14 @@ void check(Product<T>& product, const Variant& v, bool whole, Random& random) {
   s.bias = v.biased ? product.bias.data() : nullptr;
   s.c = c.data();
   s.c_stride = c.stride();
-  s.y = v.finish == Finish::relu_mask ? y.data() : nullptr;
+  s.y = v.epilogue == Epilogue::relu_mask ? y.data() : nullptr;
   s.rate = rate;
-  if (v.finish == Finish::update) s.rule = {traced_update<T>, state.data(), state_size, 2, coefficients};
-  s.finish = v.finish;
+  if (v.epilogue == Epilogue::optimizer) s.rule = {traced_update<T>, state.data(), state_stride, 2, coefficients};
+  s.epilogue = v.epilogue;
   if (product.transposed) {
-    kernels<T>().sweep_transposed(s);
+    kernels<T>().gemm_panel_transposed(s);
   } else {
-    kernels<T>().sweep(s);
+    kernels<T>().gemm_panel(s);
   }
 
   Worst worst;
@@ -193,15 +193,15 @@ void check(Product<T>& product, const Variant& v, bool whole, Random& random) {
       const std::size_t place = static_cast<std::size_t>(i * columns + j);
       Real want = product.sums[place] + (v.biased ? Real(product.bias[j]) : 0);
       Real size = product.sizes[place] + (v.biased ? std::fabs(Real(product.bias[j])) : 0);
-      if (v.finish == Finish::relu && want < 0) want = 0;
-      if (v.finish == Finish::relu_mask && !(y(i, j) > 0)) want = 0;
-      if (v.finish == Finish::update) {
+      if (v.epilogue == Epilogue::relu && want < 0) want = 0;
+      if (v.epilogue == Epilogue::relu_mask && !(y(i, j) > 0)) want = 0;
+      if (v.epilogue == Epilogue::optimizer) {
         const Size at = i * c.stride() + j;
         states_right &= state(0, at) == static_cast<T>(3 * want + before(i, j));
         states_right &= state(1, at) == static_cast<T>(10 * (j + 1) + i + 1);
       }
       if (changes_c) {
-        const Real factor = v.finish == Finish::update ? 2 : Real(rate);
+        const Real factor = v.epilogue == Epilogue::optimizer ? 2 : Real(rate);
         want = before(i, j) - factor * want;
         size = std::fabs(Real(before(i, j))) + factor * size;
       }
@@ -242,40 +242,41 @@ void check_all(bool transposed, const std::vector<Variant>& variants) {
 }
 
 const std::vector<Variant> kForwardVariants = {
-    {Finish::store, false, false, false, 0},     {Finish::relu, true, true, true, 3},
-    {Finish::relu_mask, false, false, false, 5}, {Finish::store, true, true, true, 0},
-    {Finish::relu, false, false, true, 0},       {Finish::relu_mask, false, true, false, 0},
-    {Finish::store, true, false, true, 7},       {Finish::relu, false, true, false, 0},
-    {Finish::relu_mask, true, false, true, 0},   {Finish::store, false, true, false, 1},
+    {Epilogue::store, false, false, false, 0},     {Epilogue::relu, true, true, true, 3},
+    {Epilogue::relu_mask, false, false, false, 5}, {Epilogue::store, true, true, true, 0},
+    {Epilogue::relu, false, false, true, 0},       {Epilogue::relu_mask, false, true, false, 0},
+    {Epilogue::store, true, false, true, 7},       {Epilogue::relu, false, true, false, 0},
+    {Epilogue::relu_mask, true, false, true, 0},   {Epilogue::store, false, true, false, 1},
 };
 
-TEST_CASE_TEMPLATE("sweep is exact on whole numbers for every size and finish", T, float, double) {
+TEST_CASE_TEMPLATE("gemm_panel is exact on whole numbers for every size and epilogue", T, float, double) {
   check_all<T>(false, kForwardVariants);
 }
 
-TEST_CASE_TEMPLATE("sweep_transposed is exact on whole numbers for every size and finish", T, float, double) {
-  check_all<T>(true, {{Finish::store, false, false, false, 0},
-                      {Finish::descend, false, false, false, 3},
-                      {Finish::update, false, false, false, 0},
-                      {Finish::store, true, false, false, 5},
-                      {Finish::descend, true, false, false, 0},
-                      {Finish::update, true, false, false, 4}});
+TEST_CASE_TEMPLATE("gemm_panel_transposed is exact on whole numbers for every size and epilogue", T, float, double) {
+  check_all<T>(true, {{Epilogue::store, false, false, false, 0},
+                      {Epilogue::sgd, false, false, false, 3},
+                      {Epilogue::optimizer, false, false, false, 0},
+                      {Epilogue::store, true, false, false, 5},
+                      {Epilogue::sgd, true, false, false, 0},
+                      {Epilogue::optimizer, true, false, false, 4}});
 }
 
-TEST_CASE_TEMPLATE("every finish meets every width", T, float, double) {
+TEST_CASE_TEMPLATE("every epilogue meets every width", T, float, double) {
   Random random(2);
   for (const Size columns : widths<T>()) {
     for (const bool transposed : {false, true}) {
       Product<T> product(29, 35, columns, transposed, true, random);
-      for (const Finish finish : {Finish::store, Finish::relu, Finish::relu_mask, Finish::descend, Finish::update}) {
-        const bool forward_only = finish == Finish::relu || finish == Finish::relu_mask;
-        const bool weights_only = finish == Finish::descend || finish == Finish::update;
+      for (const Epilogue epilogue :
+           {Epilogue::store, Epilogue::relu, Epilogue::relu_mask, Epilogue::sgd, Epilogue::optimizer}) {
+        const bool forward_only = epilogue == Epilogue::relu || epilogue == Epilogue::relu_mask;
+        const bool weights_only = epilogue == Epilogue::sgd || epilogue == Epilogue::optimizer;
         if (transposed ? forward_only : weights_only) continue;
         for (const bool packed : {false, true}) {
           for (const bool biased : {false, true}) {
             for (const Size gap : {0, 1}) {
               if (transposed && (packed || biased)) continue;
-              check(product, {finish, false, packed, biased, gap}, true, random);
+              check(product, {epilogue, false, packed, biased, gap}, true, random);
             }
           }
         }
@@ -324,18 +325,18 @@ void check_column(Size rows, Size depth, bool whole, Random& random) {
   }
 
   for (const Size stride : {Size{1}, kPanel<T>}) {
-    for (const Finish finish : {Finish::store, Finish::descend}) {
+    for (const Epilogue epilogue : {Epilogue::store, Epilogue::sgd}) {
       Matrix<T> column(rows, 1, stride), y(1, depth), before(1, depth);
       column.fill(number);
       before.fill(number);
-      if (finish == Finish::descend) y.copy(before);
+      if (epilogue == Epilogue::sgd) y.copy(before);
       const T rate = T(0.5);
-      kernels<T>().gemv_transposed(rows, depth, a.memory.data(), a.panel_size, column.data(), stride, y.data(), finish,
-                                   rate);
+      kernels<T>().gemv_transposed(rows, depth, a.memory.data(), a.panel_size, column.data(), stride, y.data(),
+                                   epilogue, rate);
       Worst worst;
       for (Size k = 0; k < depth; ++k) {
         const auto [sum, size] = sums(true, k, column);
-        const bool descends = finish == Finish::descend;
+        const bool descends = epilogue == Epilogue::sgd;
         worst.see(y[k], descends ? before[k] - rate * sum : sum,
                   whole ? 0 : roundings(rows) * kEpsilon<T> * (size + (descends ? std::fabs(Real(before[k])) : 0)));
       }
@@ -354,17 +355,17 @@ TEST_CASE_TEMPLATE("gemv and gemv_transposed keep to one column of B at every si
   }
 }
 
-TEST_CASE_TEMPLATE("row_product is exact on whole numbers for every number of columns", T, float, double) {
+TEST_CASE_TEMPLATE("gemm_row is exact on whole numbers for every number of columns", T, float, double) {
   Random random(6);
   const auto number = [&] { return random.whole(-8, 8); };
   for (const Size columns : {0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 250, 257, 301}) {
     for (const Size depth : {0, 1, 2, 5, 33}) {
       for (const bool biased : {false, true}) {
-        for (const Finish finish : {Finish::store, Finish::relu}) {
+        for (const Epilogue epilogue : {Epilogue::store, Epilogue::relu}) {
           Matrix<T> a(1, depth), b(depth, columns, columns + 3), bias(1, columns),
               c(1, panel_count<T>(columns) * kPanel<T>);
           for (Matrix<T>* matrix : {&a, &b, &bias}) matrix->fill(number);
-          Sweep<T> s{};
+          GemmPanel<T> s{};
           s.rows = 1;
           s.depth = depth;
           s.columns = columns;
@@ -373,13 +374,13 @@ TEST_CASE_TEMPLATE("row_product is exact on whole numbers for every number of co
           s.b_stride = b.stride();
           s.bias = biased ? bias.data() : nullptr;
           s.c = c.data();
-          s.finish = finish;
-          kernels<T>().row_product(s);
+          s.epilogue = epilogue;
+          kernels<T>().gemm_row(s);
           Worst worst;
           for (Size j = 0; j < columns; ++j) {
             Real want = biased ? Real(bias[j]) : 0;
             for (Size k = 0; k < depth; ++k) want += Real(a[k]) * Real(b(k, j));
-            worst.see(c[j], finish == Finish::relu ? std::max<Real>(want, 0) : want, 0, static_cast<Real>(j));
+            worst.see(c[j], epilogue == Epilogue::relu ? std::max<Real>(want, 0) : want, 0, static_cast<Real>(j));
           }
           CAPTURE(columns);
           CAPTURE(depth);
@@ -397,27 +398,27 @@ TEST_CASE_TEMPLATE("a product of other numbers keeps its error bound", T, float,
     for (const Size columns : {Size{1}, Size{7}, kPanel<T> - 1, kPanel<T>}) {
       for (const bool transposed : {false, true}) {
         Product<T> product(33, depth, columns, transposed, false, random);
-        const Finish last = transposed ? Finish::descend : Finish::relu;
-        check(product, {Finish::store, false, false, false, 0}, false, random);
+        const Epilogue last = transposed ? Epilogue::sgd : Epilogue::relu;
+        check(product, {Epilogue::store, false, false, false, 0}, false, random);
         check(product, {last, false, false, !transposed, 2}, false, random);
-        if (!transposed) check(product, {Finish::relu_mask, false, true, true, 0}, false, random);
+        if (!transposed) check(product, {Epilogue::relu_mask, false, true, true, 0}, false, random);
       }
     }
   }
 }
 
-TEST_CASE_TEMPLATE("a sum that is not finite stays in its row and comes through every finish", T, float, double) {
+TEST_CASE_TEMPLATE("a sum that is not finite stays in its row and comes through every epilogue", T, float, double) {
   const T infinity = std::numeric_limits<T>::infinity(), nan = std::numeric_limits<T>::quiet_NaN();
   Random random(4);
   const Size rows = 17, depth = 9, columns = kPanel<T> - 3;
   for (Size bad = 0; bad < rows; ++bad) {
     for (const T value : {infinity, nan}) {
-      for (const Finish finish : {Finish::store, Finish::relu}) {
+      for (const Epilogue epilogue : {Epilogue::store, Epilogue::relu}) {
         Product<T> product(rows, depth, columns, false, true, random);
         product.b.fill([] { return 1; });
         product.at(bad, depth / 2) = value;
         Matrix<T> c(rows, kPanel<T>);
-        Sweep<T> s{};
+        GemmPanel<T> s{};
         s.rows = rows;
         s.depth = depth;
         s.columns = columns;
@@ -427,8 +428,8 @@ TEST_CASE_TEMPLATE("a sum that is not finite stays in its row and comes through 
         s.b_stride = kPanel<T>;
         s.c = c.data();
         s.c_stride = kPanel<T>;
-        s.finish = finish;
-        kernels<T>().sweep(s);
+        s.epilogue = epilogue;
+        kernels<T>().gemm_panel(s);
         bool right = true;
         for (Size i = 0; i < rows; ++i) {
           for (Size j = 0; j < columns; ++j) {
@@ -436,7 +437,7 @@ TEST_CASE_TEMPLATE("a sum that is not finite stays in its row and comes through 
           }
         }
         CAPTURE(bad);
-        CAPTURE(std::string(name_of(finish)));
+        CAPTURE(std::string(name_of(epilogue)));
         CHECK(right);
       }
     }

@@ -32,7 +32,7 @@ struct Node {
 };
 
 /// An activation, a loss or an optimiser by name; empty where there is none.
-struct Chosen {
+struct PrimitiveSpec {
   std::string primitive = {};
   Attributes attributes = {};
 
@@ -41,7 +41,7 @@ struct Chosen {
 
 /// One loss of a sum: weight times the loss of so many columns of the prediction, those behind the term before it.
 struct LossTerm {
-  Chosen loss;
+  PrimitiveSpec loss;
   Size columns = 0;
   double weight = 1;
 };
@@ -54,10 +54,10 @@ struct Plan {
   Size input = 0;
   Size output = 0;
   Size parameter_count = 0;
-  Chosen loss;                  ///< of the whole prediction,
+  PrimitiveSpec loss;           ///< of the whole prediction,
   std::vector<LossTerm> terms;  ///< or the sum of these, whose targets lie side by side as their columns do
   Size prediction = 0;
-  Chosen optimizer;
+  PrimitiveSpec optimizer;
   double clip_value = 0;  ///< gradients are kept within it before an update, where it is above 0
   double clip_norm = 0;   ///< and the norm of them all within this
   double average = 0;  ///< decay of a moving average of the parameters, one more row of the state, where it is above 0
@@ -69,12 +69,12 @@ struct Plan {
 /// A dense layer y = f(x w + b).
 struct Layer {
   Size units = 1;
-  Chosen activation = {};  ///< f; the identity where there is none
+  PrimitiveSpec activation = {};  ///< f; the identity where there is none
   bool bias = true;
 };
 
 /// The plan of layers one behind the other, such as stack(784, {{128, {"relu"}}, {10}}, {"cross_entropy"}, {"sgd"}).
 /// The loss reads the last layer's output: "cross_entropy" logits, so that layer has no activation under it.
-Plan stack(Size inputs, const std::vector<Layer>& layers, Chosen loss = {}, Chosen optimizer = {});
+Plan stack(Size inputs, const std::vector<Layer>& layers, PrimitiveSpec loss = {}, PrimitiveSpec optimizer = {});
 
 }  // namespace densegrad

@@ -126,7 +126,8 @@ def _seconds_by_threads(row: Row, limit: int, quick: bool) -> tuple[list[float],
     try:
         for block in range(1 if quick else _WARM_BLOCKS + _BLOCKS):
             for threads, trainer in sides.items():
-                set_num_threads(threads)
+                if limit > 1:
+                    set_num_threads(threads)
                 count, start = 0, time.perf_counter()
                 while count == 0 or (not quick and time.perf_counter() - start < 2 * _BLOCK_SECONDS):
                     trainer.step(x, y)
@@ -134,9 +135,10 @@ def _seconds_by_threads(row: Row, limit: int, quick: bool) -> tuple[list[float],
                 if quick or block >= _WARM_BLOCKS:
                     seconds[threads].append((time.perf_counter() - start) / count)
                     if threads == limit:
-                        chosen.append(trainer.ready().threads)
+                        chosen.append(trainer.threads)
     finally:
-        set_num_threads(limit)
+        if limit > 1:
+            set_num_threads(limit)
     return seconds[1], seconds[limit], chosen
 
 

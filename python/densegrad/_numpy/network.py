@@ -120,7 +120,7 @@ class Network:
             for slot in slots
         )
 
-    def apply_gradients(self, gradients: FloatArray, lr: float, step: int = 0) -> None:
+    def apply_gradients(self, gradients: FloatArray, lr: float, updates: int = 0) -> None:
         """Update every trainable parameter from the flat ``gradients``."""
         optimizer = self._plan.optimizer
         if optimizer is None:
@@ -136,7 +136,7 @@ class Network:
                 self._parameters[span],
                 gradients[span],
                 None if rows is None else rows[:, span],
-                step,
+                updates,
                 lr,
                 **dict(optimizer.attributes),
             )
@@ -149,7 +149,7 @@ class Network:
         x: FloatArray,
         y: FloatArray | IndexArray,
         lr: float,
-        step: int = 0,
+        updates: int = 0,
         sample_weight: FloatArray | None = None,
     ) -> float:
         """One training step on one batch; a loss that is not finite is returned before any update.
@@ -158,18 +158,18 @@ class Network:
         shape, layout, finite numbers, targets in range.
         """
         validate_batch(self._plan, x, y, sample_weight)
-        return self._step(x, y, lr, step, sample_weight)
+        return self._step(x, y, lr, updates, sample_weight)
 
     def _step(
-        self, x: FloatArray, y: FloatArray | IndexArray, lr: float, step: int, sample_weight: FloatArray | None
+        self, x: FloatArray, y: FloatArray | IndexArray, lr: float, updates: int, sample_weight: FloatArray | None
     ) -> float:
         if self._gradients is None:
             self._gradients = np.zeros_like(self._parameters)
         value = self._loss_and_gradients(
-            x, y, self._gradients, sample_weight, None, step, updates_running_statistics=True
+            x, y, self._gradients, sample_weight, None, updates, updates_running_statistics=True
         )
         if np.isfinite(value):
-            self.apply_gradients(self._gradients, lr, step)
+            self.apply_gradients(self._gradients, lr, updates)
         return value
 
     def run_steps(
@@ -182,7 +182,7 @@ class Network:
         batch_size: int,
         learning_rates: FloatArray,
         losses: FloatArray,
-        step: int = 0,
+        updates: int = 0,
         sample_weight: FloatArray | None = None,
     ) -> int:
         """Steps ``first`` to ``first + count - 1`` of an epoch; gives how many were run.
@@ -194,7 +194,7 @@ class Network:
         for i in range(count):
             rows = order[(first + i) * batch_size : (first + i + 1) * batch_size]
             weights = None if sample_weight is None else sample_weight[rows]
-            losses[i] = self._step(x[rows], y[rows], float(learning_rates[i]), step + i, weights)
+            losses[i] = self._step(x[rows], y[rows], float(learning_rates[i]), updates + i, weights)
             if not np.isfinite(losses[i]):
                 return i + 1
         return count

@@ -58,12 +58,12 @@ def optimizer_update(
     parameters: FloatArray,
     gradients: FloatArray,
     state: FloatArray | None,
-    step: int,
+    updates: int,
     lr: float,
     **attributes: float,
 ) -> None:
-    """One update in place; ``step`` counts the updates made before, ``state`` is (rows, parameters)."""
-    getattr(optimizers, name)(parameters, gradients, state, step, lr, **attributes)
+    """One update in place; ``updates`` were made before, ``state`` is (rows, parameters)."""
+    getattr(optimizers, name)(parameters, gradients, state, updates, lr, **attributes)
 
 
 def sgd_update(parameters: FloatArray, gradients: FloatArray, lr: float) -> None:

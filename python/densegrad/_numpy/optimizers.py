@@ -1,6 +1,6 @@
 """Optimisers: one update of a flat parameter buffer, in place, as formulas.
 
-``state`` holds (rows, parameters) numbers, zeros at first, and ``step`` the updates made before, so that t = step + 1.
+``state`` holds (rows, parameters) numbers, zeros at first, and ``updates`` were made before, so t = updates + 1.
 Numbers that do not depend on a parameter are computed in float64 and rounded once.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 from densegrad._base.types import FloatArray
 
 
-def sgd(parameters: FloatArray, gradients: FloatArray, state: FloatArray | None, step: int, lr: float) -> None:
+def sgd(parameters: FloatArray, gradients: FloatArray, state: FloatArray | None, updates: int, lr: float) -> None:
     """w <- w - lr dw."""
     parameters -= parameters.dtype.type(lr) * gradients
 
@@ -22,7 +22,7 @@ def sgd_weight_decay(
     parameters: FloatArray,
     gradients: FloatArray,
     state: FloatArray | None,
-    step: int,
+    updates: int,
     lr: float,
     weight_decay: float,
 ) -> None:
@@ -34,7 +34,7 @@ def sgd_momentum(
     parameters: FloatArray,
     gradients: FloatArray,
     state: FloatArray,
-    step: int,
+    updates: int,
     lr: float,
     momentum: float,
     dampening: float,
@@ -43,7 +43,7 @@ def sgd_momentum(
     """g = dw + weight_decay w; b <- momentum b + (1 - dampening) g, but b <- g at first; w <- w - lr b."""
     (b,) = state
     g = _decayed(gradients, parameters, weight_decay)
-    b[...] = _sum(momentum, b, 1 - dampening, g) if step > 0 else g
+    b[...] = _sum(momentum, b, 1 - dampening, g) if updates > 0 else g
     parameters -= parameters.dtype.type(lr) * b
 
 
@@ -51,7 +51,7 @@ def sgd_nesterov(
     parameters: FloatArray,
     gradients: FloatArray,
     state: FloatArray,
-    step: int,
+    updates: int,
     lr: float,
     momentum: float,
     weight_decay: float,
@@ -67,7 +67,7 @@ def adam(
     parameters: FloatArray,
     gradients: FloatArray,
     state: FloatArray,
-    step: int,
+    updates: int,
     lr: float,
     beta1: float,
     beta2: float,
@@ -80,14 +80,14 @@ def adam(
     """
     m, v = state
     _moments(m, v, _decayed(gradients, parameters, weight_decay), beta1, beta2)
-    parameters -= _adam_step(m, v, step + 1, lr, beta1, beta2, eps)
+    parameters -= _adam_step(m, v, updates + 1, lr, beta1, beta2, eps)
 
 
 def adam_amsgrad(
     parameters: FloatArray,
     gradients: FloatArray,
     state: FloatArray,
-    step: int,
+    updates: int,
     lr: float,
     beta1: float,
     beta2: float,
@@ -98,14 +98,14 @@ def adam_amsgrad(
     m, v, u = state
     _moments(m, v, _decayed(gradients, parameters, weight_decay), beta1, beta2)
     np.maximum(u, v, out=u)
-    parameters -= _adam_step(m, u, step + 1, lr, beta1, beta2, eps)
+    parameters -= _adam_step(m, u, updates + 1, lr, beta1, beta2, eps)
 
 
 def adam_eps_hat(
     parameters: FloatArray,
     gradients: FloatArray,
     state: FloatArray,
-    step: int,
+    updates: int,
     lr: float,
     beta1: float,
     beta2: float,
@@ -113,15 +113,15 @@ def adam_eps_hat(
     weight_decay: float,
 ) -> None:
     """``adam`` with sqrt(v) + eps, then the correction: w <- w - lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (...)."""
-    eps_now = eps / math.sqrt(1 - beta2 ** (step + 1))
-    adam(parameters, gradients, state, step, lr, beta1, beta2, eps_now, weight_decay)
+    eps_now = eps / math.sqrt(1 - beta2 ** (updates + 1))
+    adam(parameters, gradients, state, updates, lr, beta1, beta2, eps_now, weight_decay)
 
 
 def adamw(
     parameters: FloatArray,
     gradients: FloatArray,
     state: FloatArray,
-    step: int,
+    updates: int,
     lr: float,
     beta1: float,
     beta2: float,
@@ -130,14 +130,14 @@ def adamw(
 ) -> None:
     """w <- (1 - lr weight_decay) w, then ``adam`` without decay."""
     parameters *= parameters.dtype.type(1 - lr * weight_decay)
-    adam(parameters, gradients, state, step, lr, beta1, beta2, eps, 0.0)
+    adam(parameters, gradients, state, updates, lr, beta1, beta2, eps, 0.0)
 
 
 def adamw_amsgrad(
     parameters: FloatArray,
     gradients: FloatArray,
     state: FloatArray,
-    step: int,
+    updates: int,
     lr: float,
     beta1: float,
     beta2: float,
@@ -146,14 +146,14 @@ def adamw_amsgrad(
 ) -> None:
     """w <- (1 - lr weight_decay) w, then ``adam_amsgrad`` without decay."""
     parameters *= parameters.dtype.type(1 - lr * weight_decay)
-    adam_amsgrad(parameters, gradients, state, step, lr, beta1, beta2, eps, 0.0)
+    adam_amsgrad(parameters, gradients, state, updates, lr, beta1, beta2, eps, 0.0)
 
 
 def rmsprop(
     parameters: FloatArray,
     gradients: FloatArray,
     state: FloatArray,
-    step: int,
+    updates: int,
     lr: float,
     alpha: float,
     eps: float,
@@ -170,7 +170,7 @@ def rmsprop_momentum(
     parameters: FloatArray,
     gradients: FloatArray,
     state: FloatArray,
-    step: int,
+    updates: int,
     lr: float,
     alpha: float,
     eps: float,
@@ -189,7 +189,7 @@ def rmsprop_centered(
     parameters: FloatArray,
     gradients: FloatArray,
     state: FloatArray,
-    step: int,
+    updates: int,
     lr: float,
     alpha: float,
     eps: float,
@@ -207,7 +207,7 @@ def rmsprop_centered_momentum(
     parameters: FloatArray,
     gradients: FloatArray,
     state: FloatArray,
-    step: int,
+    updates: int,
     lr: float,
     alpha: float,
     eps: float,
@@ -227,7 +227,7 @@ def adagrad(
     parameters: FloatArray,
     gradients: FloatArray,
     state: FloatArray,
-    step: int,
+    updates: int,
     lr: float,
     lr_decay: float,
     weight_decay: float,
@@ -237,14 +237,14 @@ def adagrad(
     (v,) = state
     g = _decayed(gradients, parameters, weight_decay)
     v += g * g
-    parameters -= parameters.dtype.type(lr / (1 + step * lr_decay)) * _scaled(g, v, eps)
+    parameters -= parameters.dtype.type(lr / (1 + updates * lr_decay)) * _scaled(g, v, eps)
 
 
 def adadelta(
     parameters: FloatArray,
     gradients: FloatArray,
     state: FloatArray,
-    step: int,
+    updates: int,
     lr: float,
     rho: float,
     eps: float,
@@ -267,7 +267,7 @@ def adamax(
     parameters: FloatArray,
     gradients: FloatArray,
     state: FloatArray,
-    step: int,
+    updates: int,
     lr: float,
     beta1: float,
     beta2: float,
@@ -283,14 +283,14 @@ def adamax(
     g = _decayed(gradients, parameters, weight_decay)
     m[...] = _sum(beta1, m, 1 - beta1, g)
     np.maximum(dtype(beta2) * u, np.abs(g) + dtype(eps), out=u)
-    parameters -= dtype(lr / (1 - beta1 ** (step + 1))) * (m / u)
+    parameters -= dtype(lr / (1 - beta1 ** (updates + 1))) * (m / u)
 
 
 def nadam(
     parameters: FloatArray,
     gradients: FloatArray,
     state: FloatArray,
-    step: int,
+    updates: int,
     lr: float,
     beta1: float,
     beta2: float,
@@ -305,7 +305,7 @@ def nadam(
     """
     dtype = parameters.dtype.type
     m, v = state
-    t = step + 1
+    t = updates + 1
     g = _decayed(gradients, parameters, weight_decay)
     _moments(m, v, g, beta1, beta2)
 
@@ -325,7 +325,7 @@ def nadam_decoupled(
     parameters: FloatArray,
     gradients: FloatArray,
     state: FloatArray,
-    step: int,
+    updates: int,
     lr: float,
     beta1: float,
     beta2: float,
@@ -335,14 +335,14 @@ def nadam_decoupled(
 ) -> None:
     """w <- (1 - lr weight_decay) w, then ``nadam`` without decay."""
     parameters *= parameters.dtype.type(1 - lr * weight_decay)
-    nadam(parameters, gradients, state, step, lr, beta1, beta2, eps, 0.0, momentum_decay)
+    nadam(parameters, gradients, state, updates, lr, beta1, beta2, eps, 0.0, momentum_decay)
 
 
 def lion(
     parameters: FloatArray,
     gradients: FloatArray,
     state: FloatArray,
-    step: int,
+    updates: int,
     lr: float,
     beta1: float,
     beta2: float,

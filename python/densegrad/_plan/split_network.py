@@ -75,24 +75,24 @@ class SplitNetwork:
             dx[...] = input_gradient
         return value + self._penalty(gradients, len(x), sample_weight)
 
-    def apply_gradients(self, gradients: FloatArray, lr: float, step: int = 0) -> None:
+    def apply_gradients(self, gradients: FloatArray, lr: float, updates: int = 0) -> None:
         """Update every trainable parameter."""
-        self._updates.apply_gradients(gradients, lr, step)
+        self._updates.apply_gradients(gradients, lr, updates)
 
     def step(
         self,
         x: FloatArray,
         y: FloatArray | IndexArray,
         lr: float,
-        step: int = 0,
+        updates: int = 0,
         sample_weight: FloatArray | None = None,
     ) -> float:
         """One training step; a loss that is not finite is given back without an update."""
         if not np.isfinite(x).all():
             raise ValueError("Network.step: a number is not finite")
-        value = self.loss_and_gradients(x, y, self._gradients, sample_weight, step=step)
+        value = self.loss_and_gradients(x, y, self._gradients, sample_weight, step=updates)
         if np.isfinite(value):
-            self.apply_gradients(self._gradients, lr, step)
+            self.apply_gradients(self._gradients, lr, updates)
         return value
 
     def run_steps(
@@ -105,14 +105,14 @@ class SplitNetwork:
         batch_size: int,
         learning_rates: FloatArray,
         losses: FloatArray,
-        step: int = 0,
+        updates: int = 0,
         sample_weight: FloatArray | None = None,
     ) -> int:
         """Steps ``first`` to ``first + count - 1`` of an epoch; gives how many were run."""
         for i in range(count):
             rows = order[(first + i) * batch_size : (first + i + 1) * batch_size]
             weights = None if sample_weight is None else sample_weight[rows]
-            losses[i] = self.step(x[rows], y[rows], float(learning_rates[i]), step + i, weights)
+            losses[i] = self.step(x[rows], y[rows], float(learning_rates[i]), updates + i, weights)
             if not np.isfinite(losses[i]):
                 return i + 1
         return count

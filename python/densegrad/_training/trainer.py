@@ -68,6 +68,11 @@ class Trainer:
         self._network = TrainingNetwork(model, self._loss, optimizer)
         self._accumulated = 0.0  # rows, or their weights, that model.gradients are the mean over
 
+    @property
+    def threads(self) -> int:
+        """Threads of the core that the last step ran on, found by measuring; 1 before the first."""
+        return int(self._network.ready().threads) if self._network.made else 1
+
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
         """One forward pass, backward pass and update on one batch.
 

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "base/aligned_buffer.hpp"
-#include "network/bound_stage.hpp"
+#include "network/stage_runner.hpp"
 
 namespace densegrad {
 
@@ -11,9 +11,9 @@ namespace densegrad {
 /// soon as it is known. Nor can it be of what several nodes share, before all of them have been gone back through. Sums
 /// are taken over pieces of a size of their own, so that no number of threads changes a bit.
 template <class T>
-class WholeUpdate {
+class GradientTransform {
  public:
-  WholeUpdate(const Common<T>& common, const Plan& plan);
+  GradientTransform(const NetworkContext<T>& context, const Plan& plan);
 
   /// Whether a plan asks for any of it.
   bool needed() const { return needed_; }
@@ -26,7 +26,7 @@ class WholeUpdate {
   /// Clips the gradients, updates the parameters by them, moves the average.
   void apply(const Team& team, T* gradients, const double* coefficients);
 
-  T* gradients() { return gradients_.reserve(common_.parameter_count); }
+  T* gradients() { return gradients_.reserve(context_.parameter_count); }
 
  private:
   struct Piece {
@@ -37,7 +37,7 @@ class WholeUpdate {
   template <class Function>
   double sum(const Team& team, const Function& f);
 
-  const Common<T>& common_;
+  const NetworkContext<T>& context_;
   double clip_norm_, clip_value_, average_;
   bool needed_, penalized_, shared_;
   std::vector<Piece> pieces_;  // of what is trained

@@ -1,11 +1,11 @@
-#include "network/bound_loss.hpp"
+#include "network/loss_runner.hpp"
 
 #include "ops/row_blocks.hpp"
 
 namespace densegrad {
 
 template <class T>
-void BoundLoss<T>::prepare(Panels<T> p, Panels<T> dp, int threads) {
+void LossRunner<T>::prepare(Panels<T> p, Panels<T> dp, int threads) {
   p_ = p;
   dp_ = dp;
   sums_.resize(static_cast<std::size_t>(block_count(p.rows, p.columns)));
@@ -13,7 +13,7 @@ void BoundLoss<T>::prepare(Panels<T> p, Panels<T> dp, int threads) {
 }
 
 template <class T>
-double BoundLoss<T>::run(const Team& team, Targets<T> targets, const T* weights, double scale) {
+double LossRunner<T>::run(const Team& team, Targets<T> targets, const T* weights, double scale) {
   team.for_each(static_cast<Size>(sums_.size()), [&](Size block, int rank) {
     T* own = scratch_.data() + rank * block_size(p_.columns);
     const RowBlock<T> p(kernels_, p_, block, own), dp(kernels_, dp_, block, own);
@@ -36,7 +36,7 @@ double BoundLoss<T>::run(const Team& team, Targets<T> targets, const T* weights,
   return total;
 }
 
-template class BoundLoss<float>;
-template class BoundLoss<double>;
+template class LossRunner<float>;
+template class LossRunner<double>;
 
 }  // namespace densegrad

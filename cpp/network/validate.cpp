@@ -1,4 +1,4 @@
-#include "network/accept.hpp"
+#include "network/validate.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -6,7 +6,7 @@
 namespace densegrad {
 namespace {
 
-// as far from 1 as the probabilities of a row may add up; _check.py has the same number
+// as far from 1 as the probabilities of a row may add up; _base/check.py has the same number
 constexpr double kSumTolerance = 1e-4;
 
 template <class T>
@@ -51,7 +51,7 @@ bool labels_in_range(Size rows, const Index* labels, Size classes) {
 }
 
 template <class T>
-bool accept_batch(const Kernels<T>& kernels, const std::vector<Term>& terms, Size in, const Batch<T>& batch) {
+bool validate_batch(const Kernels<T>& kernels, const std::vector<Term>& terms, Size in, const Batch<T>& batch) {
   const Size width = target_width(terms);
   if (batch.rows < 1 || !kernels.all_finite(batch.rows * in, batch.x)) return false;
   if (batch.y.labels != nullptr) {
@@ -74,7 +74,7 @@ bool accept_batch(const Kernels<T>& kernels, const std::vector<Term>& terms, Siz
   return positive && !negative && kernels.all_finite(batch.rows, batch.weights);
 }
 
-template bool accept_batch(const Kernels<float>&, const std::vector<Term>&, Size, const Batch<float>&);
-template bool accept_batch(const Kernels<double>&, const std::vector<Term>&, Size, const Batch<double>&);
+template bool validate_batch(const Kernels<float>&, const std::vector<Term>&, Size, const Batch<float>&);
+template bool validate_batch(const Kernels<double>&, const std::vector<Term>&, Size, const Batch<double>&);
 
 }  // namespace densegrad

@@ -10,11 +10,11 @@
 namespace densegrad {
 
 /// What a pass is for, and so what it keeps: nothing, everything until the next pass, or what one way back needs.
-enum class Purpose { predict, keep, train };
+enum class PassMode { infer, keep, train };
 
 /// What all stages of a network have in common.
 template <class T>
-struct Common {
+struct NetworkContext {
   const Kernels<T>& kernels;
   T* parameters;
   Size parameter_count;
@@ -22,7 +22,7 @@ struct Common {
   Size state_stride;  // from one number of a parameter's state to the next
   int states = 0;     // numbers of state for each parameter
   Update<T> update = nullptr;
-  Finish finish = Finish::store;  // by which a tile updates the parameters it has the gradient of
+  Epilogue epilogue = Epilogue::store;  // by which a tile updates the parameters it has the gradient of
 
   T* at(const Slot& slot) const { return parameters + slot.offset; }
 };
@@ -30,9 +30,9 @@ struct Common {
 /// Where a stage finds its matrices for a number of rows. Gradients are null in a pass that only goes forward, and dx
 /// is where nobody wants it. dx of a stage that is not dense may be dy where it is as wide.
 template <class T>
-struct Binding {
+struct StageBuffers {
   Panels<T> x, x2, z, y, dy, dx, dx2;
-  Purpose purpose = Purpose::predict;
+  PassMode mode = PassMode::infer;
   bool dy_is_dz = false;          // the stage behind has applied this one's derivative
   const Stage* before = nullptr;  // whose derivative this stage applies to dx, or null
   Panels<T> before_z, before_y;
@@ -41,38 +41,38 @@ struct Binding {
 
 /// What a run is part of. Gradients of parameters go into `gradients`, or into an update at once where that is null.
 template <class T>
-struct Learning {
+struct BackwardOptions {
   T* gradients = nullptr;
   const double* coefficients = nullptr;       // of the update
   Index step = 0;                             // whose number dropout draws by
-  bool moves_averages = false;                // a batch norm's, towards those of the batch
+  bool updates_running_statistics = false;    // a batch norm's, towards those of the batch
   const std::vector<Size>* summed = nullptr;  // offsets of slots whose gradients a stage behind has left in `gradients`
 };
 
 /// A stage bound to matrices, ready to run any number of times, by a team of at most so many threads as it was bound
 /// for.
 template <class T>
-class BoundStage {
+class StageRunner {
  public:
-  virtual ~BoundStage() = default;
-  virtual void bind(const Binding<T>& binding) = 0;
+  virtual ~StageRunner() = default;
+  virtual void bind(const StageBuffers<T>& buffers) = 0;
   /// Elements of scratch that forward and backward need.
   virtual Size scratch() const { return 0; }
-  /// How often they ask for upcoming rows.
-  virtual Size rounds() const { return 0; }
+  /// How often they ask for rows of the next step.
+  virtual Size prefetch_calls() const { return 0; }
   /// Before the run of a step with that number.
   virtual void begin(Index) {}
-  virtual void forward(const Team& team, const Help<T>& help) = 0;
-  virtual void backward(const Team& team, const Help<T>& help, const Learning<T>& learning) = 0;
+  virtual void forward(const Team& team, const Workspace<T>& workspace) = 0;
+  virtual void backward(const Team& team, const Workspace<T>& workspace, const BackwardOptions<T>& options) = 0;
 };
 
 template <class T>
-std::unique_ptr<BoundStage<T>> make_bound_stage(const Common<T>& common, const Stage& stage);
+std::unique_ptr<StageRunner<T>> make_stage_runner(const NetworkContext<T>& context, const Stage& stage);
 
 /// One maker for each kind.
 #define DENSEGRAD_MAKER(name) \
   template <class T>          \
-  std::unique_ptr<BoundStage<T>> name(const Common<T>& common, const Stage& stage)
+  std::unique_ptr<StageRunner<T>> name(const NetworkContext<T>& context, const Stage& stage)
 DENSEGRAD_MAKER(make_activation);
 DENSEGRAD_MAKER(make_add);
 DENSEGRAD_MAKER(make_batch_norm);
@@ -87,13 +87,14 @@ DENSEGRAD_MAKER(make_standardize);
 
 /// What becomes of the gradient of a slot's elements.
 template <class T>
-Destination<T> destination(const Common<T>& common, const Slot& slot, const Learning<T>& learning);
+GradientTarget<T> gradient_target(const NetworkContext<T>& context, const Slot& slot,
+                                  const BackwardOptions<T>& options);
 
 /// Brings a gradient that has been computed, of `count` elements of a slot from `first` on, where it goes; null is the
 /// gradient of what nobody trains.
 template <class T>
-void learn(const Common<T>& common, const Slot& slot, Size first, Size count, const T* gradient,
-           const Learning<T>& learning);
+void store_or_update(const NetworkContext<T>& context, const Slot& slot, Size first, Size count, const T* gradient,
+                     const BackwardOptions<T>& options);
 
 /// Calls f(panel, its first column, its columns) for each panel of a matrix of so many columns.
 template <class T, class Function>

@@ -11,9 +11,9 @@ namespace densegrad {
 
 /// A sum of losses bound to a prediction p in panels and to the place of its gradient dp, which may be p.
 template <class T>
-class BoundLoss {
+class LossRunner {
  public:
-  BoundLoss(const Kernels<T>& kernels, std::vector<Term> terms) : kernels_(kernels), terms_(std::move(terms)) {}
+  LossRunner(const Kernels<T>& kernels, std::vector<Term> terms) : kernels_(kernels), terms_(std::move(terms)) {}
 
   void prepare(Panels<T> p, Panels<T> dp, int threads);
 

@@ -1,4 +1,4 @@
-#include "network/whole_update.hpp"
+#include "network/gradient_transform.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -11,8 +11,8 @@ constexpr Size kPiece = 16384;
 }  // namespace
 
 template <class T>
-WholeUpdate<T>::WholeUpdate(const Common<T>& common, const Plan& plan)
-    : common_(common),
+GradientTransform<T>::GradientTransform(const NetworkContext<T>& context, const Plan& plan)
+    : context_(context),
       clip_norm_(plan.clip_norm),
       clip_value_(plan.clip_value),
       average_(plan.average),
@@ -32,7 +32,7 @@ WholeUpdate<T>::WholeUpdate(const Common<T>& common, const Plan& plan)
 
 template <class T>
 template <class Function>
-double WholeUpdate<T>::sum(const Team& team, const Function& f) {
+double GradientTransform<T>::sum(const Team& team, const Function& f) {
   team.for_each(static_cast<Size>(pieces_.size()),
                 [&](Size i) { sums_[static_cast<std::size_t>(i)] = f(pieces_[static_cast<std::size_t>(i)]); });
   double total = 0;
@@ -41,45 +41,45 @@ double WholeUpdate<T>::sum(const Team& team, const Function& f) {
 }
 
 template <class T>
-double WholeUpdate<T>::penalize(const Team& team, T* gradients, double share) {
+double GradientTransform<T>::penalize(const Team& team, T* gradients, double share) {
   if (!penalized_) return 0;
   const T part = shared_ ? static_cast<T>(share) : T(1);
   return sum(team, [&](const Piece& piece) {
     if (piece.l1 == 0 && piece.l2 == 0) return 0.0;
-    return common_.kernels.penalize(piece.size, common_.parameters + piece.offset, part * piece.l1, part * piece.l2,
-                                    gradients + piece.offset);
+    return context_.kernels.penalize(piece.size, context_.parameters + piece.offset, part * piece.l1, part * piece.l2,
+                                     gradients + piece.offset);
   });
 }
 
 template <class T>
-double WholeUpdate<T>::penalty(const Team& team, double share) {
-  return penalized_ ? penalize(team, unused_.reserve(common_.parameter_count), share) : 0;
+double GradientTransform<T>::penalty(const Team& team, double share) {
+  return penalized_ ? penalize(team, unused_.reserve(context_.parameter_count), share) : 0;
 }
 
 template <class T>
-void WholeUpdate<T>::apply(const Team& team, T* gradients, const double* coefficients) {
-  const Kernels<T>& k = common_.kernels;
+void GradientTransform<T>::apply(const Team& team, T* gradients, const double* coefficients) {
+  const Kernels<T>& k = context_.kernels;
   T factor = 1;
   if (clip_value_ > 0 || clip_norm_ > 0) {
     const double squares = sum(team, [&](const Piece& piece) {
       T* g = gradients + piece.offset;
-      if (clip_value_ > 0) k.limit_values(piece.size, static_cast<T>(clip_value_), g);
+      if (clip_value_ > 0) k.clip_values(piece.size, static_cast<T>(clip_value_), g);
       return clip_norm_ > 0 ? k.sum_of_squares(piece.size, g) : 0.0;
     });
     if (clip_norm_ > 0) factor = static_cast<T>(std::min(1.0, clip_norm_ / (std::sqrt(squares) + 1e-6)));
   }
-  T* average = average_ > 0 ? common_.state + common_.states * common_.state_stride : nullptr;
+  T* average = average_ > 0 ? context_.state + context_.states * context_.state_stride : nullptr;
   sum(team, [&](const Piece& piece) {
-    T *w = common_.parameters + piece.offset, *g = gradients + piece.offset;
+    T *w = context_.parameters + piece.offset, *g = gradients + piece.offset;
     if (factor < 1) k.scale_values(piece.size, factor, g);
-    common_.update(1, piece.size, w, piece.size, g, piece.size, state_at(common_.state, piece.offset),
-                   common_.state_stride, coefficients);
-    if (average != nullptr) k.approach(piece.size, w, static_cast<T>(1 - average_), average + piece.offset);
+    context_.update(1, piece.size, w, piece.size, g, piece.size, state_at(context_.state, piece.offset),
+                    context_.state_stride, coefficients);
+    if (average != nullptr) k.moving_average(piece.size, w, static_cast<T>(1 - average_), average + piece.offset);
     return 0.0;
   });
 }
 
-template class WholeUpdate<float>;
-template class WholeUpdate<double>;
+template class GradientTransform<float>;
+template class GradientTransform<double>;
 
 }  // namespace densegrad
