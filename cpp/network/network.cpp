@@ -83,7 +83,7 @@ class Network<T>::Implementation {
     const Call call;
     forward_rows_ = 0;
     run_on_team(forward_choices_, rows, [&](const Team& team) {
-      keeping_.prepare(rows, team.most(), true);
+      keeping_.prepare(rows, std::max(team.most(), backward_choices_.at(rows).most()), true);
       keeping_.run(team, x, out, step);
     });
     forward_rows_ = rows;
@@ -104,8 +104,9 @@ class Network<T>::Implementation {
 
   double loss(const Batch<T>& batch) {
     const Call call;
-    double value = 0;
+    double value = batch.rows > 0 ? 0 : transform_.penalty(Team(), 1);
     Size first = 0;
+    require(training_.has_value(), "a loss");
     const auto rows_left = [&] { return std::min(Training<T>::kLossRows, batch.rows - first); };
     run_on_teams(loss_choices_, rows_left(), [&](const Team& team) {
       value += training().loss(team, batch, first);
@@ -118,6 +119,7 @@ class Network<T>::Implementation {
 
   double loss_and_gradients(const Batch<T>& batch, T* gradients, T* dx, Index step) {
     const Call call;
+    require(training_.has_value(), "a loss");
     double value = 0;
     run_on_team(step_choices_, batch.rows, [&](const Team& team) {
       training().prepare(batch.rows, team, dx != nullptr);
@@ -145,6 +147,8 @@ class Network<T>::Implementation {
 
   double step(const Batch<T>& batch, double learning_rate, Index updates) {
     const Call call;
+    require(training_.has_value(), "a loss");
+    require(static_cast<bool>(plan_.optimizer), "an optimizer");
     double loss = 0;
     run_on_team(step_choices_, batch.rows, [&](const Team& team) {
       training().prepare(batch.rows, team, false);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -32,6 +33,9 @@ class Pass {
   /// Rows that will be loaded after this run, by their numbers: its threads ask for them while they compute. y is so
   /// wide.
   void prefetch(const Team& team, const Batch<T>& data, Size y_width, const Index* first, const Index* last);
+
+  /// Nothing more: what has not been asked for may be gone when the next run comes.
+  void end_prefetch() { std::fill(prefetch_.begin(), prefetch_.end(), RowPrefetch{}); }
 
   /// out (rows, width of the output) for x (rows, width of the input).
   void run(const Team& team, const T* x, T* out, Index step = 0);

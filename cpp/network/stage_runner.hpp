@@ -39,7 +39,8 @@ struct StageBuffers {
   int threads = 1;
 };
 
-/// What a run is part of. Gradients of parameters go into `gradients`, or into an update at once where that is null.
+/// What the way back does with the gradients of parameters: they go into `gradients`, or into an update at once where
+/// that is null.
 template <class T>
 struct BackwardOptions {
   T* gradients = nullptr;

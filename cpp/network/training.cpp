@@ -21,7 +21,7 @@ template <class T>
 double Training<T>::loss(const Team& team, const Batch<T>& batch, Size first) {
   if (first == 0) share_ = mean_scale(batch.rows, batch.weights);
   const Batch<T> part = part_of(batch, first, std::min(kLossRows, batch.rows - first));
-  runners_ = false;
+  loss_is_bound_ = false;
   evaluation_.prepare(part.rows, team.most());
   loss_.prepare(evaluation_.output(), evaluation_.output(), evaluation_.threads());
   evaluation_.load(team, part.x, nullptr);
@@ -31,10 +31,10 @@ double Training<T>::loss(const Team& team, const Batch<T>& batch, Size first) {
 
 template <class T>
 void Training<T>::prepare(Size rows, const Team& team, bool dx) {
-  if (!pass_.prepare(rows, team.most(), dx) && runners_) return;
-  runners_ = false;
+  if (!pass_.prepare(rows, team.most(), dx) && loss_is_bound_) return;
+  loss_is_bound_ = false;
   loss_.prepare(pass_.output(), pass_.output_gradient(), pass_.threads());
-  runners_ = true;
+  loss_is_bound_ = true;
 }
 
 template <class T>
@@ -56,6 +56,7 @@ double Training<T>::run(const Team& team, const Batch<T>& batch, const Index* or
   pass_.forward(team);
   const double loss = loss_.run(team, targets_of(batch), batch.weights, share_);
   if (std::isfinite(loss) || !options.updates_running_statistics) pass_.backward(team, options);
+  pass_.end_prefetch();
   return loss;
 }
 

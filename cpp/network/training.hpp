@@ -51,7 +51,7 @@ class Training {
   LossRunner<T> loss_;
   Size inputs_, targets_;  // columns of x and of y
   double share_ = 0;
-  bool runners_ = false;  // loss_ is, to pass_ as it is laid out
+  bool loss_is_bound_ = false;  // to pass_ as it is laid out
   AlignedBuffer<Index> labels_;
   AlignedBuffer<T> values_;
   AlignedBuffer<T> weights_;

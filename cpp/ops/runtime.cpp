@@ -35,7 +35,7 @@ std::atomic<bool> forked{false};
 // Asked before every step on several threads, so what needs the system is looked up once.
 int usable_threads() {
 #ifdef _OPENMP
-  if (forked || omp_in_parallel()) return 1;
+  if (forked || (omp_in_parallel() && !leads_team)) return 1;
   static const int processors = omp_get_num_procs(), paid = cpu_limit();
   static const bool told = std::getenv("OMP_NUM_THREADS") != nullptr;
   const int most = omp_get_thread_limit(), allowed = std::min(omp_get_max_threads(), most);

@@ -16,15 +16,15 @@ class SharedTasks {
  public:
   using Call = void (*)(const void* function, Size task, int rank);
 
-  /// By the leader: call(function, i, rank) for each i in [0, count), on at most so many threads; returns when all are
-  /// done.
+  /// By the leader: call(function, i, rank) for each i in [0, count), which so many threads are asked to take part in;
+  /// returns when all are done. A thread that is still about from the tasks before may take some, too.
   void run(int threads, Size count, Call call, const void* function) {
     call_ = call;
     function_ = function;
     threads_.store(threads, std::memory_order_relaxed);
     count_.store(count, std::memory_order_relaxed);
     done_.store(0, std::memory_order_relaxed);
-    const unsigned seen = finished_.value();  // before anybody can take the first task, and epilogue the last
+    const unsigned seen = finished_.value();  // before anybody can take the first task, and finish the last
     const Size shares = std::min(threads, kShares);
     shares_.store(static_cast<int>(shares), std::memory_order_relaxed);
     for (Size s = 0; s < shares; ++s) {

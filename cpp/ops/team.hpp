@@ -22,6 +22,9 @@ namespace densegrad {
 /// parallel region of the caller's.
 int usable_threads();
 
+/// Whether this thread leads a team, so that the parallel region it is in is ours.
+inline thread_local bool leads_team = false;
+
 /// How many of so many threads a parallel region of this thread's can have. OpenMP ends the process where it cannot
 /// make one, so threads of our own are made first; those that OpenMP keeps from the region before need no such trial.
 int startable_threads(int wanted);
@@ -63,7 +66,7 @@ class Team {
   Team with(int threads, int most, double patience) const {
     Team team = *this;
     team.size_ = std::min(threads, size_);
-    team.most_ = most;
+    team.most_ = std::max(most, size_);  // any thread of the region may come late and find tasks of this step
     if (tasks_ != nullptr) team.patience_ = tasks_->slept() + patience;
     return team;
   }
@@ -116,11 +119,13 @@ void run_team([[maybe_unused]] int threads, const Body& body) {
     {
       const FlushDenormals flush;
       if (omp_get_thread_num() == 0) {
+        leads_team = true;
         try {
           body(Team(tasks, omp_get_num_threads()));  // which may be fewer than were asked for
         } catch (...) {
           thrown = std::current_exception();
         }
+        leads_team = false;
         tasks.end();
       } else {
         tasks.help(omp_get_thread_num());

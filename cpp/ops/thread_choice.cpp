@@ -86,10 +86,10 @@ int ThreadChoice::level_of(int threads) const {
 }
 
 bool ThreadChoice::begin_trial() {
-  if (means_[static_cast<std::size_t>(level_)].steps() < 2 || budget_ < 0) return false;
   most_ = std::clamp(usable_threads(), 1, 1 << (kLevels - 1));
   const int top = level_of(std::min(threads_for_call(), most_));
   level_ = std::min(level_, top);
+  if (means_[static_cast<std::size_t>(level_)].steps() < 2 || budget_ < 0) return false;
   for (int direction = 0; direction < 2 && trial_ < 0; ++direction, upward_ = !upward_) {
     const int level = upward_ ? level_ + 1 : level_ - 1;
     if (level >= 0 && level <= top && budget_ >= cost_of_trying(level)) trial_ = level;
@@ -111,15 +111,17 @@ double ThreadChoice::cost_of_trying(int level) const {
 }
 
 void ThreadChoice::took(int threads, double seconds) {
-  const double steps = stands_for_;
-  since_ += steps * seconds;
+  // the steps that were not timed, unless this one was held up
+  const double steps = stands_for_, usual = means_[static_cast<std::size_t>(level_)].value() * rows_;
+  const double all = seconds + (steps - 1) * (usual > 0 ? std::min(seconds, 2 * usual) : seconds);
+  since_ += all;
   const double most = std::max(2 * kPatience, level_ > 0 ? 2 * cost_of_trying(level_ - 1) : 0);
-  budget_ = std::min(budget_ + kShare * steps * seconds, most);
+  budget_ = std::min(budget_ + kShare * all, most);
   stands_for_ = 1;
   if (trial_ >= 0) {
     trial_took(threads, seconds);
   } else if (warm_) {
-    settled_took(threads, seconds, steps);
+    settled_took(threads, all, steps);
   }
   warm_ = true;
   if (!settled_alone() || seconds >= kClockShare) return;
@@ -128,22 +130,22 @@ void ThreadChoice::took(int threads, double seconds) {
 }
 
 void ThreadChoice::closed(double seconds) {
-  if (trial_ >= 0) {
+  if (trial_ >= 0 && warm_up_ + tried_.seconds() > 0) {
     gain_ -= seconds;
     tried_.delay(seconds);
     if (gain_ < -kPatience) lose();
-  } else if (level_ > 0) {
+  } else if (trial_ < 0 && level_ > 0) {
     means_[static_cast<std::size_t>(level_)].delay(seconds);
     saved_ -= seconds;
-  } else {
-    budget_ -= seconds;
+  } else {  // behind a trial that is over, or before one that has begun with the next step
+    budget_ -= bounded(seconds);
   }
 }
 
 void ThreadChoice::settled_took(int threads, double seconds, double steps) {
   const int level = level_of(threads);
   Mean& mean = means_[static_cast<std::size_t>(level)];
-  mean.add(seconds * steps, rows_, steps);
+  mean.add(seconds, rows_, steps);
   if (level != level_) return;  // it shares the processors with other calls
   notice_change(seconds, steps);
   if (level == 0) return;
@@ -153,7 +155,7 @@ void ThreadChoice::settled_took(int threads, double seconds, double steps) {
 
 // Sooner than later another trial where steps change their time.
 void ThreadChoice::notice_change(double seconds, double steps) {
-  recent_.add(seconds * steps, rows_, steps);
+  recent_.add(seconds, rows_, steps);
   if (recent_.seconds() < kWindow || recent_.steps() < 8) return;
   const double now = recent_.value();
   if (usual_ > 0 && (now > kChange * usual_ || now * kChange < usual_)) {
@@ -171,16 +173,20 @@ void ThreadChoice::trial_took(int threads, double seconds) {
     return;
   }
   gain_ += means_[static_cast<std::size_t>(level_)].value() * rows_ - seconds;
+  const bool counts = seconds >= kLongStep || warm_up_ >= (trial_ == 0 ? kCoolDown : kWarmUp);
+  warm_up_ += seconds;
+  if (counts) tried_.add(seconds, rows_);
   if (gain_ < -kPatience) {
     lose();
-    return;
+  } else if (counts) {
+    judge(seconds);
   }
-  if (warm_up_ < (trial_ == 0 ? kCoolDown : kWarmUp)) {
-    warm_up_ += seconds;
-    if (seconds < kLongStep) return;
-  }
-  tried_.add(seconds, rows_);
-  judge(seconds);
+}
+
+// What a trial is charged: it does not have to answer for a process that was stopped meanwhile.
+double ThreadChoice::bounded(double lost) const {
+  const double step = means_[static_cast<std::size_t>(level_)].value() * rows_;
+  return std::clamp(lost, 0.0, 4 * kPatience + 2 * step);
 }
 
 // By margins that narrow with the number of steps.
@@ -213,7 +219,7 @@ void ThreadChoice::win() {
 }
 
 void ThreadChoice::lose() {
-  const double lost = std::max(0.0, -gain_);
+  const double lost = bounded(-gain_);
   if (trial_ > level_) usual_cost = std::max(kLeastCost, (usual_cost + lost) / 2);
   if (tried_.steps() > 0) means_[static_cast<std::size_t>(trial_)] = tried_;
   budget_ -= lost;
@@ -225,8 +231,9 @@ void ThreadChoice::lose() {
 
 // To one thread, whose time is not known for now.
 void ThreadChoice::fall_back() {
-  usual_cost = std::max(kLeastCost, (usual_cost - saved_) / 2);
-  budget_ += saved_;
+  const double lost = bounded(-saved_);
+  usual_cost = std::max(kLeastCost, (usual_cost + lost) / 2);
+  budget_ -= lost;
   level_ = 0;
   means_[0] = recent_ = Mean();
   usual_ = saved_ = 0;

@@ -65,6 +65,7 @@ class ThreadChoice {
   int level_of(int threads) const;
   bool begin_trial();
   double cost_of_trying(int level) const;
+  double bounded(double lost) const;
   void settled_took(int threads, double seconds, double steps);
   void trial_took(int threads, double seconds);
   void judge(double seconds);
@@ -123,6 +124,7 @@ void run_on_teams(ThreadChoices& choices, Size rows, const Step& step) {
     mark = now;
     return seconds;
   };
+  if (rows <= 0) return;
   ThreadChoice *choice = nullptr, *last = nullptr;
   int threads = 1;
   const auto choose = [&] {
@@ -144,7 +146,7 @@ void run_on_teams(ThreadChoices& choices, Size rows, const Step& step) {
         if (rows > 0) choose();
       } while (rows > 0 && threads <= size && (size == 1 || !choice->settled_alone()));
     });
-    if (size > 1 && last->timed()) last->closed(lap());
+    if (size > 1 && marked) last->closed(lap());
   }
 }
 

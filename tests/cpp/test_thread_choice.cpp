@@ -213,15 +213,16 @@ TEST_CASE("every task is done once, whoever takes it") {
 TEST_CASE("a leader that has slept for longer than its patience goes on alone") {
   const Limit limit(2);
   run_team(2, [&](const Team& team) {
+    if (team.size() < 2) return;  // no second thread can be had
     const Team some = team.with(2, 2, 1e-3);
     const std::thread::id leader = std::this_thread::get_id();
     std::atomic<bool> helped{false};
-    some.for_each(2, [&](Size i) {  // the leader waits for the other, who takes five milliseconds
+    some.for_each(2, [&](Size i) {  // the leader waits for the other, who takes a fifth of a second
       if (i == 0) {
         while (!helped) std::this_thread::yield();
       } else {
         helped = true;
-        if (std::this_thread::get_id() != leader) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        if (std::this_thread::get_id() != leader) std::this_thread::sleep_for(std::chrono::milliseconds(200));
       }
     });
     std::atomic<int> others{0};
@@ -246,6 +247,55 @@ TEST_CASE("steps run on the threads they are forced to, in one region while thes
   });
   force_threads({});
   CHECK(got == std::vector<int>{4, 1, 3, 2, 4, 4, 1});
+}
+
+// On a step that really waits instead of computing, so that two threads take half its time on any machine.
+TEST_CASE("steps of one call go on with the threads that have won") {
+  const Limit limit(2);
+  ThreadChoices choices;
+  std::vector<int> got;
+  run_on_teams(choices, 10, [&](const Team& team) {
+    team.for_each(2, [](Size) { std::this_thread::sleep_for(std::chrono::milliseconds(10)); });
+    got.push_back(team.size());
+    return got.size() < 60 ? Size(10) : Size(0);
+  });
+  CHECK(got.front() == 1);
+  CHECK(std::count(got.begin() + 20, got.end(), 2) > 30);
+}
+
+TEST_CASE("a process that was stopped for a while tries again soon") {
+  const Limit limit(2);
+  ThreadChoice choice(0);
+  bool stopped = false;
+  const Machine machine = [&](int threads, double) {
+    if (threads == 2 && !stopped) {
+      stopped = true;
+      return 60.0;
+    }
+    return 1e-3 / threads;
+  };
+  run(choice, machine, 2, 70);
+  CHECK(share_of(run(choice, machine, 2, 1), 2) > 0.9);
+}
+
+TEST_CASE("a short step that is held up does not speak for those that were not timed") {
+  const Limit limit(2);
+  ThreadChoice choice(0);
+  int step = 0;
+  const Machine machine = [&](int threads, double) {  // two threads take twice as long; one step in 5,000 is held up
+    return 2e-6 * threads + (++step % 5000 == 0 ? 8e-3 : 0);
+  };
+  Size two = 0, steps = 0;
+  double seconds = 0;
+  while (seconds < 5) {
+    const int threads = choice.next(1);
+    const double took = machine(threads, seconds);
+    if (choice.timed()) choice.took(threads, took);
+    seconds += took;
+    two += threads == 2;
+    ++steps;
+  }
+  CHECK(two < steps / 50);
 }
 
 #endif
