@@ -232,7 +232,7 @@ ModelDescription describe(const Json& description) {
   check_format(top);
   Arguments model("model", top.required("model"));
   const std::string name = model.text("class");
-  if (name != "Sequential" && name != "Model") refuse_choice("model", "model class", name, "Sequential, Model");
+  if (name != "Sequential" && name != "Model") refuse_choice("model", "model class", name, "Model, Sequential");
   ModelDescription described;
   described.dtype = model.text("dtype");
   if (described.dtype != "float32" && described.dtype != "float64") {

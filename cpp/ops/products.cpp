@@ -10,7 +10,8 @@ namespace {
 // A block of A is read again for every panel of B, so it should stay in the last-level cache. Half of the second level
 // was 5 to 8 % slower on 1024 x 1024 layers: every block packs w again, and the streams of A are easily prefetched.
 constexpr Size kBlockBytes = 4 * 1024 * 1024;
-constexpr Size kTileRows = 14;  // of the tallest tile
+constexpr Size kTileRows = 14;             // of the tallest tile
+constexpr Size kLeastWeights = 32 * 1024;  // of a task of one row: to hand over fewer takes longer than to read them
 
 constexpr int kIdentity = static_cast<int>(Activation::identity);
 constexpr int kRelu = static_cast<int>(Activation::relu);
@@ -38,7 +39,7 @@ bool is_far(Size rows, Size columns) {
   return rows * columns > 512 * 1024 / static_cast<Size>(sizeof(T));
 }
 
-// How often a panel asks for rows of the next step: once for every panel of the depth of each tile.
+// How often a product asks for rows of the next step: once for every panel of the depth of each tile.
 template <class T>
 Size prefetch_calls_of(const GemmPanel<T>& s) {
   return divide_up(s.rows, kTileRows) * divide_up(s.depth, kPanel<T>);
@@ -58,7 +59,9 @@ void ForwardProduct<T>::prepare(const Kernels<T>& kernels, Panels<const T> x, co
   prefetch_calls_ = 0;
   tasks_.clear();
   one_row_ = x.rows == 1 && out > 1;  // whose panels lie one behind the other
-  const Size wide = one_row_ ? divide_up(z.count(), threads) * kPanel<T> : kPanel<T>;  // columns of a task
+  const Size shared =
+      std::max(divide_up(z.count(), threads), divide_up(kLeastWeights, std::max<Size>(packed_size_, 1)));
+  const Size wide = one_row_ ? shared * kPanel<T> : kPanel<T>;  // columns of a task
   const Blocks blocks = blocks_of<T>(x.rows, in, z.count(), threads);
   for (Size first = 0; first < x.rows; first += blocks.height) {
     for (Size column = 0; column < out; column += wide) {

@@ -129,7 +129,7 @@ def _described(name: str, description: dict[str, Any], arrays: Arrays) -> ModelC
     """The model a description names, once the file has been seen to hold arrays of just its shapes."""
     try:
         config = description["model"]
-        check.choice("model", "model class", config["class"], MODELS)
+        check.choice("model", "model class", config["class"], sorted(MODELS))
         layers = [from_description(entry) for entry in config["layers"]]
         model = object.__new__(MODELS[config["class"]])
         model.assemble(layers, config)
